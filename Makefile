@@ -1,0 +1,49 @@
+# make demo    install into .venv, generate street scenes, train, evaluate, predict, report
+# make test    install into .venv, run the test suite
+# make check   ruff and mypy
+# make soak    the long forms of tests: many kills, many fuzzed inputs
+# make bench   the benchmarks behind the README's figures, on generated images
+
+PYTHON ?= python3
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# The constraints hold for the build's own requirements too.
+export PIP_CONSTRAINT = $(CURDIR)/constraints.txt
+
+.PHONY: demo test check soak bench wheel clean
+
+demo: .venv/core.stamp
+	$(BIN)/maskwright demo --out demo
+
+test: .venv/dev.stamp
+	$(BIN)/python -m pytest -q -m "not soak"
+
+check: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+soak: .venv/dev.stamp
+	$(BIN)/python -m pytest -q -m soak --timeout 3600
+
+bench: .venv/dev.stamp
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+wheel: .venv/dev.stamp
+	rm -rf dist
+	$(BIN)/python -m pip wheel -q --no-deps --wheel-dir dist .
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
+	$(PYTHON) -m venv .venv
+
+.venv/core.stamp: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install -q -e .
+	@touch $@
+
+.venv/dev.stamp: .venv/core.stamp
+	$(BIN)/python -m pip install -q -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv dist demo .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,279 @@
+"""Every setting, once: these frozen dataclasses are the TOML recipe, the command-line options and what a run remembers.
+
+A setting that is None is left to the plan (`train/plan.py`), or is off where the comment says so. Contradictions are
+refused when a section is made. The text under a field is its `--help`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
+
+from maskwright.errors import SettingError
+
+Normalization = Literal["data", "image", "unit", "imagenet"]
+Border = Literal["reflect", "nearest", "constant"]
+RECIPES = Path(__file__).parent / "recipes"
+
+
+def _require(holds: bool, name: str, value: object, expected: str) -> None:
+    if not holds:
+        raise SettingError(f"{name} = {value!r}: expected {expected}.")
+
+
+def _in_range(section: object, name: str, low: float, high: float) -> None:
+    value = getattr(section, name)
+    if value is not None:
+        _require(low <= value <= high, name, value, f"a number from {low:g} to {high:g}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """What is done to a whole image first, the same in training and prediction; off unless asked."""
+
+    resize: tuple[int, int] | None = None
+    """Working size, height and width in pixels; predictions return to the image's own size. Off by default."""
+    clip: tuple[float, float] | None = None
+    """Clip each channel of each image at these percentiles, for example 0.5 99.5. Off by default."""
+    flatten: float | None = None
+    """Flatten uneven illumination: divide by a blur of this sigma in pixels. Off by default."""
+    clahe: float | None = None
+    """Contrast-limited adaptive histogram equalisation with this clip limit, for example 2. Off by default."""
+    bands: tuple[int, ...] | None = None
+    """Channels to use, counted from 0, in this order. All by default."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if self.resize is not None:
+            _require(min(self.resize) >= 1, "resize", self.resize, "a height and a width of at least 1 pixel")
+        if self.clip is not None:
+            low, high = self.clip
+            _require(0 <= low < high <= 100, "clip", self.clip, "two percentiles, 0 <= low < high <= 100")
+        if self.flatten is not None:
+            _require(self.flatten > 0, "flatten", self.flatten, "a sigma above 0 pixels")
+        if self.clahe is not None:
+            _require(self.clahe > 0, "clahe", self.clahe, "a clip limit above 0")
+        if self.bands is not None:
+            _require(len(self.bands) > 0 and min(self.bands) >= 0, "bands", self.bands, "channel numbers from 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """Ranges of the random views that training draws. None is left to the plan; 0 (or 1 1 for zoom) is off."""
+
+    zoom: tuple[float, float] | None = None
+    """Smallest and largest magnification, drawn evenly in its logarithm, for example 0.7 1.4."""
+    rotation: float | None = None
+    """Largest turn either way, in degrees."""
+    shift: float | None = None
+    """Largest shift of the view beyond a random crop, as a share of its size."""
+    shear: float | None = None
+    """Largest shear angle either way, in degrees."""
+    flip_horizontal: bool | None = None
+    """Mirror left and right, half of the time."""
+    flip_vertical: bool | None = None
+    """Mirror top and bottom, half of the time."""
+    quarter_turns: bool | None = None
+    """Turn by a random multiple of 90 degrees."""
+    brightness: float | None = None
+    """Largest brightness shift either way, as a share of the data's standard deviation."""
+    contrast: float | None = None
+    """Largest contrast change, as a share: 0.25 draws factors from 0.75 to 1.25."""
+    border: Border | None = None
+    """What a view shows beyond the image's edge; the mask is unlabelled there in any case."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if self.zoom is not None:
+            low, high = self.zoom
+            _require(0.05 <= low <= high <= 20, "zoom", self.zoom, "two factors, 0.05 <= smallest <= largest <= 20")
+        _in_range(self, "rotation", 0, 180)
+        _in_range(self, "shift", 0, 1)
+        _in_range(self, "shear", 0, 45)
+        _in_range(self, "brightness", 0, 10)
+        _in_range(self, "contrast", 0, 0.95)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """The network and how it is trained. None is left to the plan."""
+
+    model: str | None = None
+    """Name of a network; `maskwright models` lists them."""
+    model_options: dict[str, int | float | bool | list[int]] = field(default_factory=dict)
+    """Arguments of the network, for example --model-options.depth 8 with fcn-flat."""
+    normalization: Normalization | None = None
+    """data: mean and deviation of the training images; image: of each image; unit: the type's range as 0..1."""
+    scale: float | None = None
+    """Working scale: the network sees images magnified by this factor."""
+    crop: tuple[int, int] | None = None
+    """Height and width of a training view, in pixels."""
+    batch: int | None = None
+    """Views in a batch."""
+    optimizer: Literal["adamw", "adam", "sgd"] | None = None
+    """Optimiser."""
+    lr: float | None = None
+    """Peak learning rate."""
+    schedule: Literal["cosine", "constant"] | None = None
+    """Learning rate over the run; both warm up first."""
+    warmup: float | None = None
+    """Share of the run over which the rate rises to its peak."""
+    weight_decay: float | None = None
+    """Decoupled weight decay, on weights of convolutions only."""
+    loss: Literal["ce+dice", "ce", "dice"] | None = None
+    """Loss: cross-entropy, soft Dice, or their sum."""
+    class_weighting: float | None = None
+    """Exponent of inverse class frequency as a weight in cross-entropy: 0 is off, 0.5 is mild, 1 is full."""
+    class_share: float | None = None
+    """Share of views centred on a pixel of a random class, so that rare classes are seen."""
+    gradient_clip: float | None = None
+    """Largest gradient norm; 0 is off."""
+    ema: float | None = None
+    """Decay per step of the averaged weights that are kept; 0 keeps the raw ones."""
+    minutes: float | None = None
+    """Minutes from the start of the process to its end, everything included."""
+    steps: int | None = None
+    """Optimiser steps, instead of minutes."""
+    validate_every: int | None = None
+    """Steps between validations; by default the plan keeps validation to a small share of the time."""
+    val_share: float | None = None
+    """Share of the training samples held out for validation."""
+    seed: int | None = None
+    """Seed of every random draw."""
+    tta: bool | None = None
+    """Predict the mean over mirrored images, where mirrored images are plausible."""
+    cache: float | None = None
+    """Memory for decoded images, in GiB."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if self.minutes is not None and self.steps is not None:
+            raise SettingError(
+                f"minutes = {self.minutes:g} and steps = {self.steps} contradict each other. Give one of them."
+            )
+        if self.crop is not None:
+            _require(min(self.crop) >= 1, "crop", self.crop, "a height and a width of at least 1 pixel")
+        _in_range(self, "scale", 0.05, 8)
+        _in_range(self, "batch", 1, 65536)
+        _in_range(self, "lr", 1e-9, 10)
+        _in_range(self, "warmup", 0, 0.9)
+        _in_range(self, "weight_decay", 0, 10)
+        _in_range(self, "class_weighting", 0, 1)
+        _in_range(self, "class_share", 0, 1)
+        _in_range(self, "gradient_clip", 0, 1e6)
+        _in_range(self, "ema", 0, 0.99999)
+        _in_range(self, "minutes", 0.05, 60 * 24 * 365)
+        _in_range(self, "steps", 1, 10**9)
+        _in_range(self, "validate_every", 1, 10**9)
+        _in_range(self, "val_share", 0, 0.9)
+        _in_range(self, "seed", 0, 2**63 - 1)
+        _in_range(self, "cache", 0, 10**6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All settings of a run, in three sections, as in a recipe."""
+
+    training: Training = field(default_factory=Training)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    preparation: Preparation = field(default_factory=Preparation)
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Sections as plain dictionaries of the settings that are given; TOML and JSON can hold them."""
+        return {
+            section.name: {
+                name: list(value) if isinstance(value, tuple) else value
+                for name, value in dataclasses.asdict(getattr(self, section.name)).items()
+                if value is not None and value != {}
+            }
+            for section in fields(self)
+        }
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any], source: str) -> Self:
+        """Read settings back; `source` names the file in errors.
+
+        Raises SettingError for an unknown section or name, or a value of the wrong type.
+        """
+        sections: dict[str, Any] = {"training": Training, "augmentation": Augmentation, "preparation": Preparation}
+        _refuse_unknown(set(content), set(sections), f"{source}: section", source)
+        made: dict[str, Any] = {}
+        for name, section in sections.items():
+            given = content.get(name, {})
+            if not isinstance(given, dict):
+                raise SettingError(f"{source}: [{name}] is {given!r}. Expected a section of settings.")
+            hints = get_type_hints(section)
+            _refuse_unknown(set(given), set(hints), f"{source}: setting in [{name}]", source)
+            made[name] = section(**{key: _typed(value, hints[key], f"{source}: {key}") for key, value in given.items()})
+        return cls(**made)
+
+    def over(self, base: Settings) -> Settings:
+        """These settings where they are given, else those of `base`.
+
+        A budget replaces the other kind of budget: `--steps` over a recipe's minutes leaves the minutes out.
+        """
+        if self.training.steps is not None or self.training.minutes is not None:
+            base = dataclasses.replace(base, training=dataclasses.replace(base.training, steps=None, minutes=None))
+        content = base.to_dict()
+        for section, given in self.to_dict().items():
+            content[section] |= given
+        return Settings.from_dict(content, "settings")
+
+
+def load_recipe(name: str) -> Settings:
+    """Read a recipe: one of Maskwright's own by name, or a TOML file by path.
+
+    Raises SettingError if there is none, or it does not parse.
+    """
+    path = Path(name)
+    if not path.suffix and not path.exists():
+        path = RECIPES / f"{name}.toml"
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise SettingError(
+            f"There is no recipe {name!r}. Expected the path of a .toml file, or one of: {', '.join(recipe_names())}."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise SettingError(f"{path} cannot be read as TOML: {error}.") from None
+    return Settings.from_dict(content, str(path))
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with Maskwright."""
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+
+
+def _refuse_unknown(given: set[str], known: set[str], what: str, source: str) -> None:
+    for name in sorted(given - known):
+        raise SettingError(f"{what} {name!r} is unknown. Known: {', '.join(sorted(known))}.")
+
+
+def _typed(value: Any, hint: Any, what: str) -> Any:
+    """A TOML value as the type its field declares, or a SettingError that says both."""
+    for option in get_args(hint) if type(None) in get_args(hint) else (hint,):
+        if option is type(None):
+            continue
+        origin, arguments = get_origin(option), get_args(option)
+        if origin is Literal:
+            if value in arguments:
+                return value
+        elif origin is tuple:
+            kinds = list(arguments)
+            if isinstance(value, list | tuple):
+                if len(kinds) == 2 and kinds[1] is Ellipsis:
+                    kinds = [kinds[0]] * len(value)
+                if len(kinds) == len(value):
+                    return tuple(_typed(item, kind, what) for item, kind in zip(value, kinds, strict=True))
+        elif origin is dict:
+            if isinstance(value, dict):
+                return value
+        elif option is float and isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+        elif type(value) is option:
+            return value
+    expected = str(hint).replace("typing.", "").replace(" | None", "").replace("<class '", "").replace("'>", "")
+    raise SettingError(f"{what} = {value!r} has the wrong type. Expected {expected}.")

@@ -1,0 +1,219 @@
+"""Decoding PNG, JPEG, BMP and WebP into arrays of native values, strictly: a truncated file is an error.
+
+imagecodecs decodes PNG and JPEG (fast, releases the GIL, keeps 16 bits and grey with alpha as they are); Pillow decodes
+palette images, whose indices masks need, CMYK, BMP and WebP. The content decides the format, not the suffix.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import BinaryIO
+
+import imagecodecs
+import numpy as np
+from PIL import BmpImagePlugin, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What a file says of itself before its pixels; height and width as stored, before EXIF orientation."""
+
+    height: int
+    width: int
+    orientation: int = 1
+    """EXIF orientation, 1..8."""
+    alpha: bool = False
+    """Whether the last channel is opacity."""
+    palette: bool = False
+    components: int = 1
+    """Channels of a JPEG."""
+    pixels_from: int = 0
+    """Byte after which a JPEG's pixels lie."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width as seen: after EXIF orientation."""
+        return (self.width, self.height) if self.orientation >= 5 else (self.height, self.width)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Raster:
+    """Decoded pixels, as stored (before EXIF orientation)."""
+
+    pixels: np.ndarray
+    """H x W x C, the file's type."""
+    orientation: int = 1
+    alpha: np.ndarray | None = None
+    """H x W, the file's type."""
+    valid: np.ndarray | None = None
+    """H x W bool, where the file marks pixels without data."""
+
+    def oriented(self) -> Raster:
+        """Turn and mirror as the EXIF orientation asks."""
+        if self.orientation == 1:
+            return self
+        alpha, valid = (None if part is None else orient(part, self.orientation) for part in (self.alpha, self.valid))
+        return replace(self, pixels=orient(self.pixels, self.orientation), orientation=1, alpha=alpha, valid=valid)
+
+
+def orient(stored: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn and mirror stored rows and columns (`H x W ...`) as an EXIF orientation 1..8 asks (a view)."""
+    if orientation in (5, 6, 7, 8):
+        stored = stored.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        stored = stored[::-1]
+    if orientation in (2, 3, 6, 7):
+        stored = stored[:, ::-1]
+    return stored
+
+
+def sniff(start: bytes) -> str | None:
+    """The format that a file's first 16 bytes show: "png", "jpeg", "tiff", "bmp", "webp", or None."""
+    if start.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    if start.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "tiff"
+    if start.startswith(b"RIFF") and start[8:12] == b"WEBP":
+        return "webp"
+    return "bmp" if start.startswith(b"BM") else None
+
+
+def read_header(file: BinaryIO, kind: str) -> Header:
+    """Read the header of a PNG, JPEG, BMP or WebP file, without its pixels.
+
+    Raises ValueError, OSError, SyntaxError, struct.error or EOFError if it is damaged.
+    """
+    if kind == "png":
+        return _png_header(file)
+    if kind == "jpeg":
+        return _jpeg_header(file)
+    image = _pillow(file, kind)
+    orientation = exif_orientation(image.info.get("exif", b""))
+    width, height = image.size
+    return Header(height=height, width=width, orientation=orientation, alpha="A" in image.getbands())
+
+
+def decode(content: bytes, kind: str, *, indices: bool) -> Raster:
+    """Decode a PNG, JPEG, BMP or WebP file.
+
+    With `indices`, a palette image gives its indices, else its colours. Grey of 1, 2 or 4 bits is scaled to 0..255.
+    Raises what a decoder raises where the file is damaged or truncated.
+    """
+    file = io.BytesIO(content)
+    header = read_header(file, kind)
+    if kind == "png" and not (header.palette and indices):
+        pixels = imagecodecs.png_decode(content)
+    elif kind == "jpeg" and header.components != 4:
+        # The decoder fills what is missing with grey. Coded pixels never hold the end marker's bytes.
+        if content.rfind(b"\xff\xd9", header.pixels_from) < 0:
+            raise EOFError("the file is truncated")
+        pixels = imagecodecs.jpeg8_decode(content)
+    else:
+        file.seek(0)
+        pixels = _pillow_pixels(_pillow(file, kind), indices=indices)
+    pixels = pixels if pixels.ndim == 3 else pixels[..., None]
+    alpha = None
+    if pixels.shape[2] in (2, 4):  # none of these formats has two or four channels without opacity
+        pixels, alpha = pixels[..., :-1], pixels[..., -1]
+    return Raster(pixels=pixels, orientation=header.orientation, alpha=alpha)
+
+
+def exif_orientation(exif: bytes) -> int:
+    """The orientation, 1..8, in an EXIF block; 1 where it has none or is damaged."""
+    exif = exif.removeprefix(b"Exif\0\0")
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    if order is None:
+        return 1
+    try:
+        (start,) = struct.unpack_from(order + "I", exif, 4)
+        (entries,) = struct.unpack_from(order + "H", exif, start)
+        for entry in range(entries):
+            tag, kind, _, value = struct.unpack_from(order + "HHIH", exif, start + 2 + 12 * entry)
+            if tag == 0x0112:
+                return value if kind == 3 and 1 <= value <= 8 else 1
+    except struct.error:
+        pass
+    return 1
+
+
+def _exactly(file: BinaryIO, count: int) -> bytes:
+    content = file.read(count)
+    if len(content) < count:
+        raise EOFError("the file is truncated")
+    return content
+
+
+def _png_header(file: BinaryIO) -> Header:
+    """PNG specification, section 11.2: IHDR comes first; eXIf may stand before or after the pixels."""
+    file.seek(8)
+    length, name = struct.unpack(">I4s", _exactly(file, 8))
+    if name != b"IHDR":
+        raise ValueError("it does not start with a header")
+    width, height, _, color = struct.unpack(">IIBB", _exactly(file, 10))
+    file.seek(length - 10 + 4, io.SEEK_CUR)
+    orientation, transparent = 1, False
+    while len(start := file.read(8)) == 8:
+        length, name = struct.unpack(">I4s", start)
+        if name == b"IEND":
+            break
+        if name == b"eXIf":
+            orientation, length = exif_orientation(_exactly(file, length)), 0
+        transparent |= name == b"tRNS"
+        file.seek(length + 4, io.SEEK_CUR)
+    return Header(
+        height=height,
+        width=width,
+        orientation=orientation,
+        alpha=color in (4, 6) or transparent,
+        palette=color == 3,
+    )
+
+
+def _jpeg_header(file: BinaryIO) -> Header:
+    """ITU T.81, annex B: marker segments up to the start of frame, which has the size."""
+    orientation = 1
+    file.seek(2)
+    while True:
+        marker = _exactly(file, 2)
+        while marker[1] == 0xFF:  # fill bytes
+            marker = marker[1:] + _exactly(file, 1)
+        if marker[0] != 0xFF:
+            raise ValueError("it has bytes where a segment should start")
+        (length,) = struct.unpack(">H", _exactly(file, 2))
+        if 0xC0 <= marker[1] <= 0xCF and marker[1] not in (0xC4, 0xC8, 0xCC):
+            _, height, width, components = struct.unpack(">BHHB", _exactly(file, 6))
+            return Header(
+                height=height,
+                width=width,
+                orientation=orientation,
+                components=components,
+                pixels_from=file.tell(),
+            )
+        segment = _exactly(file, length - 2)
+        if marker[1] == 0xE1 and segment.startswith(b"Exif\0\0"):
+            orientation = exif_orientation(segment)
+
+
+def _pillow(file: BinaryIO, kind: str) -> ImageFile.ImageFile:
+    """Open with Pillow's class for the format: `Image.open` would refuse images above its own size limit."""
+    classes: dict[str, Callable[[BinaryIO], ImageFile.ImageFile]] = {
+        "png": PngImagePlugin.PngImageFile,
+        "jpeg": JpegImagePlugin.JpegImageFile,
+        "bmp": BmpImagePlugin.BmpImageFile,
+        "webp": WebPImagePlugin.WebPImageFile,
+    }
+    return classes[kind](file)
+
+
+def _pillow_pixels(image: ImageFile.ImageFile, *, indices: bool) -> np.ndarray:
+    image.load()
+    if image.mode == "P" and indices:
+        return np.asarray(image)
+    if image.mode in ("1", "L", "RGB", "RGBA"):
+        return np.asarray(image.convert("L") if image.mode == "1" else image)
+    return np.asarray(image.convert("RGBA" if "transparency" in image.info else "RGB"))

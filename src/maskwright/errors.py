@@ -1,0 +1,87 @@
+"""Every mistake a user can make, as an exception whose text says what came, what was expected and what to do.
+
+MaskwrightError                    the command line prints its text and exits 2, without a traceback
+├── DataError                      something about the images or masks that were given
+│   ├── EmptyDataError             no image where images were expected
+│   ├── PairingError               an image without a mask, a mask without an image, two files for one name
+│   ├── SizeMismatchError          an image and its mask (or valid mask) of different sizes
+│   ├── UndeclaredValueError       a mask holds a value that no class stands for
+│   └── UnreadableFileError        a file that cannot be decoded, or is not an image
+├── ClassTableError                a class table that contradicts itself or the run it is used with
+├── SettingError                   a setting that is unknown, out of range, contradictory or without effect
+├── ModelError                     a network that does not exist, or weights that do not fit it
+├── RunError                       a run folder that is missing, incomplete, locked or too new
+└── TrainingError                  training that cannot go on: a loss that is not finite, no memory
+
+InputWarning                       an image unlike the training data: still predicted, but said aloud
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ClassTableError",
+    "DataError",
+    "EmptyDataError",
+    "InputWarning",
+    "MaskwrightError",
+    "ModelError",
+    "PairingError",
+    "RunError",
+    "SettingError",
+    "SizeMismatchError",
+    "TrainingError",
+    "UndeclaredValueError",
+    "UnreadableFileError",
+]
+
+
+class MaskwrightError(ValueError):
+    """A user's mistake, explained: what came, what was expected, what to do."""
+
+
+class DataError(MaskwrightError):
+    """Something about the images or masks that were given."""
+
+
+class EmptyDataError(DataError):
+    """No image where images were expected."""
+
+
+class PairingError(DataError):
+    """An image without a mask, a mask without an image, or two files for one name."""
+
+
+class SizeMismatchError(DataError):
+    """An image and its mask, or its valid mask, differ in size."""
+
+
+class UndeclaredValueError(DataError):
+    """A mask holds a value that no class of the table stands for."""
+
+
+class UnreadableFileError(DataError):
+    """A file cannot be decoded, or is not an image."""
+
+
+class ClassTableError(MaskwrightError):
+    """A class table contradicts itself, or the run it is used with."""
+
+
+class SettingError(MaskwrightError):
+    """A setting is unknown, out of range, contradictory or without effect."""
+
+
+class ModelError(MaskwrightError):
+    """A network does not exist, or weights do not fit it."""
+
+
+class RunError(MaskwrightError):
+    """A run folder is missing, incomplete, locked or written by a newer version."""
+
+
+class TrainingError(MaskwrightError):
+    """Training cannot go on."""
+
+
+class InputWarning(UserWarning):
+    """An image is unlike the training data, so that its prediction may be poor."""

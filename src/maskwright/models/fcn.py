@@ -1,0 +1,143 @@
+"""Fully convolutional networks: without any pooling, and with an encoder and learned upsampling (32s, 16s, 8s).
+
+Long, Shelhamer, Darrell 2015, "Fully Convolutional Networks for Semantic Segmentation" (arXiv:1411.4038), section 4.
+
+What differs from the paper in FCN:
+
+- the encoder is a ResNet instead of VGG-16, so there are no 4096-channel fc6 and fc7 before the score;
+- the paper pads images by 100 pixels so that upsampling never sees a border; here each upsampling extends its map by
+  its own edge instead, which makes bilinear weights exact up to the border;
+- 32s, 16s and 8s train at once, each from the start, instead of one from the other.
+
+As in the paper: scores are 1x1 convolutions that start at zero, skips are sums of scores, a step of 2x is a transposed
+convolution that starts bilinear and is learned, and the last one (32x, 16x, 8x) stays bilinear.
+
+FlatFCN is the idea before pooling: same-size convolutions all the way, every pixel classified at once. Its cost at full
+resolution and its small view (2 depth + 1 pixels) are what pooling and upsampling were invented for.
+
+Shapes: B batch, C input channels, K classes, H height, W width, h and w those of a coarser map, all in pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from maskwright.models.blocks import he_normal_
+from maskwright.models.encoders import STRIDES, build_encoder
+
+
+def bilinear_kernel(factor: int) -> torch.Tensor:
+    """Weights (float32, 2 factor x 2 factor) that make a transposed convolution of stride `factor` bilinear upsampling.
+
+    A triangle of half-width `factor` in each direction, its top between the two middle weights (the paper's
+    `upsample_filt` for an even size). `factor` must be even.
+    """
+    assert factor % 2 == 0
+    triangle = 1 - (torch.arange(2 * factor, dtype=torch.float32) - (factor - 0.5)).abs() / factor
+    return torch.outer(triangle, triangle)
+
+
+class Upsampling(nn.Module):
+    """A transposed convolution that upsamples K maps by `factor` and starts as bilinear interpolation.
+
+    Learned, it has weights between all pairs of classes, which start at zero (the paper's intermediate steps); else it
+    has one fixed kernel for all classes (the paper's last step), a buffer that is no part of the state dictionary.
+    """
+
+    weight: torch.Tensor
+
+    def __init__(self, classes: int, factor: int, *, learned: bool) -> None:
+        super().__init__()
+        self.factor = factor
+        kernel = bilinear_kernel(factor)
+        if learned:
+            weight = torch.zeros(classes, classes, *kernel.shape)
+            weight[range(classes), range(classes)] = kernel
+            self.weight = nn.Parameter(weight)
+        else:
+            self.register_buffer("weight", kernel.repeat(classes, 1, 1, 1), persistent=False)
+
+    def forward(self, score_BKhw: torch.Tensor) -> torch.Tensor:
+        """Return B x K x factor h x factor w."""
+        # One pixel of the map's own edge around it, and `padding` cuts the output back to factor times the size:
+        # without it, the zeros beyond the border would fade the scores there.
+        score_BKhw = F.pad(score_BKhw, (1, 1, 1, 1), mode="replicate")
+        groups = score_BKhw.shape[1] // self.weight.shape[1]
+        return F.conv_transpose2d(
+            score_BKhw, self.weight, stride=self.factor, padding=3 * self.factor // 2, groups=groups
+        )
+
+
+class FCN(nn.Module):
+    """FCN-32s, -16s or -8s; normalised float32 B x C x H x W in, logits B x K x H x W out.
+
+    H and W must be multiples of `stride`, 32. `skips` are the strides of the maps whose scores are added, from coarse
+    to fine: () is 32s, (16,) is 16s, (16, 8) is 8s. `encoder` names one of `encoders.ENCODERS`, and `width` is the
+    encoder's first width. Batch norm needs more than one value per channel: a single 32x32 image cannot train alone.
+    Raises ModelError for an unknown encoder.
+    """
+
+    paper: ClassVar[str] = "Long et al. 2015, arXiv:1411.4038; He et al. 2015, arXiv:1512.03385"
+
+    def __init__(
+        self,
+        in_channels: int,
+        classes: int,
+        *,
+        skips: Sequence[int] = (16, 8),
+        encoder: str = "resnet18",
+        width: int = 64,
+    ) -> None:
+        super().__init__()
+        self.encoder = build_encoder(encoder, in_channels, width)
+        self.stride = self.encoder.stride
+        channels = dict(zip(STRIDES, self.encoder.channels, strict=True))
+        self.score = nn.ModuleDict({str(s): nn.Conv2d(channels[s], classes, 1) for s in (self.stride, *skips)})
+        self.up = nn.ModuleDict({str(s): Upsampling(classes, 2, learned=True) for s in skips})
+        self.upsample = Upsampling(classes, (self.stride, *skips)[-1], learned=False)
+        # "random initialization yielded neither better performance nor faster convergence" (section 4.3), and a skip
+        # that starts at zero starts as the coarser network.
+        for score in self.score.values():
+            for parameter in score.parameters():
+                nn.init.zeros_(parameter)
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        """Return logits B x K x H x W."""
+        maps = dict(zip(map(str, STRIDES), self.encoder(x_BCHW), strict=True))
+        score_BKhw = self.score[str(self.stride)](maps[str(self.stride)])
+        for stride, up in self.up.items():
+            score_BKhw = up(score_BKhw) + self.score[stride](maps[stride])
+        logits_BKHW: torch.Tensor = self.upsample(score_BKhw)
+        return logits_BKHW
+
+
+class FlatFCN(nn.Module):
+    """`depth` 3x3 same-size convolutions of `width` channels with ReLU, then 1x1 to the classes: no pooling at all.
+
+    Normalised float32 B x C x H x W in, any H and W; logits B x K x H x W out.
+    """
+
+    paper: ClassVar[str] = "the idea before pooling; Long et al. 2015, arXiv:1411.4038, section 3"
+
+    def __init__(self, in_channels: int, classes: int, *, depth: int = 8, width: int = 64) -> None:
+        super().__init__()
+        self.stride = 1
+        self.convs = nn.ModuleList(
+            nn.Conv2d(width if level else in_channels, width, 3, padding=1) for level in range(depth)
+        )
+        self.score = nn.Conv2d(width, classes, 1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                he_normal_(module)
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        """Return logits B x K x H x W."""
+        for conv in self.convs:
+            x_BCHW = F.relu(conv(x_BCHW), inplace=True)
+        logits_BKHW: torch.Tensor = self.score(x_BCHW)
+        return logits_BKHW

@@ -1,0 +1,117 @@
+"""The classic U-Net: a contracting and an expanding path, joined at every level by concatenation.
+
+Ronneberger, Fischer, Brox 2015, "U-Net: Convolutional Networks for Biomedical Image Segmentation" (arXiv:1505.04597),
+in the form of the Keras listing that most people mean by the name (github.com/zhixuhao/unet, `model.py`). That listing
+differs from the paper, and we follow the listing:
+
+- same-size convolutions instead of valid ones, so maps need no cropping and the output has the input's size;
+- nearest upsampling and a 2x2 convolution with ReLU instead of a 2x2 transposed convolution;
+- dropout 0.5 after the fourth and the fifth pair of convolutions;
+- a 3x3 convolution to 2 channels with ReLU before the 1x1 output, and one sigmoid output.
+
+What differs from the listing: logits come out instead of the sigmoid, [0, z] for two classes (softmax of [0, z] is
+sigmoid(z)); with more classes the narrow last convolution has K channels instead of 2, and the output K.
+
+That last ReLU over 2 channels can die: then z is the same at every pixel and no gradient flows. It is a known weakness
+of the listing, kept because the listing is what is asked for. At full width none of 16 seeds started dead; narrow
+variants do, now and then, and high learning rates kill: the listing trains with Adam at 1e-4.
+
+Shapes: B batch, C input channels, K classes, H height, W width, all in pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from maskwright.errors import ModelError
+from maskwright.models.blocks import Concatenation, SameConv2x2, glorot_uniform_, he_normal_
+
+
+class ConvPair(nn.Module):
+    """Two 3x3 same-size convolutions, each with ReLU, and dropout where `dropout` is above 0."""
+
+    def __init__(self, in_channels: int, out_channels: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.dropout = nn.Dropout(dropout) if dropout else None
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        """Return B x out_channels x H x W."""
+        x_BCHW = F.relu(self.conv1(x_BCHW), inplace=True)
+        x_BCHW = F.relu(self.conv2(x_BCHW), inplace=True)
+        return x_BCHW if self.dropout is None else self.dropout(x_BCHW)
+
+
+class UpStep(nn.Module):
+    """Twice the size, half the channels, joined with the encoder's map of that size."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.upsample = nn.Upsample(scale_factor=2.0, mode="nearest")
+        self.conv = SameConv2x2(in_channels, out_channels)
+        self.concatenate = Concatenation()
+        self.pair = ConvPair(2 * out_channels, out_channels)
+
+    def forward(self, x_BCHW: torch.Tensor, skip_BCHW: torch.Tensor) -> torch.Tensor:
+        """Return B x out_channels at the skip's size; the encoder's map comes first in the concatenation."""
+        x_BCHW = F.relu(self.conv(self.upsample(x_BCHW)), inplace=True)
+        joined_BCHW: torch.Tensor = self.pair(self.concatenate(skip_BCHW, x_BCHW))
+        return joined_BCHW
+
+
+class UNet(nn.Module):
+    """The classic U-Net; normalised float32 B x C x H x W in, logits B x K x H x W out.
+
+    H and W must be multiples of `stride` (16 with five widths). Dropout follows the last two pairs of the contracting
+    path. With one input channel, two classes and the default widths it has 31,031,685 parameters, as the listing has.
+    Raises ModelError for a dropout outside 0..1.
+    """
+
+    paper: ClassVar[str] = "Ronneberger et al. 2015, arXiv:1505.04597; the Keras listing"
+
+    def __init__(
+        self,
+        in_channels: int,
+        classes: int,
+        *,
+        widths: Sequence[int] = (64, 128, 256, 512, 1024),
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        if not 0 <= dropout < 1:
+            raise ModelError(f"dropout = {dropout!r}: expected a share of activations, from 0 to below 1.")
+        self.stride = 2 ** (len(widths) - 1)
+        self.down = nn.ModuleList(
+            ConvPair(before, after, dropout if level >= len(widths) - 2 else 0.0)
+            for level, (before, after) in enumerate(pairwise((in_channels, *widths)))
+        )
+        self.pool = nn.ModuleList(nn.MaxPool2d(2) for _ in widths[1:])
+        self.up = nn.ModuleList(UpStep(deep, shallow) for deep, shallow in pairwise(reversed(widths)))
+        self.narrow = nn.Conv2d(widths[0], classes, 3, padding=1)
+        # A single sigmoid output for two classes, as in the listing: its logit stands against a constant 0.
+        self.output = nn.Conv2d(classes, classes if classes > 2 else 1, 1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                he_normal_(module)
+        glorot_uniform_(self.output)
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        """Return logits B x K x H x W."""
+        x_BCHW = self.down[0](x_BCHW)
+        skips = []
+        for pool, pair in zip(self.pool, self.down[1:], strict=True):
+            skips.append(x_BCHW)
+            x_BCHW = pair(pool(x_BCHW))
+        for step in self.up:
+            x_BCHW = step(x_BCHW, skips.pop())
+        logits_BKHW: torch.Tensor = self.output(F.relu(self.narrow(x_BCHW), inplace=True))
+        if logits_BKHW.shape[1] == 1:
+            logits_BKHW = torch.cat([torch.zeros_like(logits_BKHW), logits_BKHW], 1)
+        return logits_BKHW

@@ -1,0 +1,174 @@
+"""The run folder: its file names, its schema version, and writing that never leaves half a file.
+
+RUN/run.json            schema version, kind, classes, network, settings, data fingerprint, software, seed, scores
+RUN/plan.toml           every decision with its value, reason and source
+RUN/model.safetensors   the best weights so far (averaged ones if averaging is on)
+RUN/resume/             the last state of training, for `--resume`
+RUN/log.jsonl           one JSON object a line: steps, validations, decisions of the clock
+RUN/evaluations/NAME/   confusion matrices per image, scores, pictures
+RUN/report.html         the page to read
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import IO, Any
+
+from maskwright.errors import RunError
+
+SCHEMA = 1
+RUN = "run.json"
+PLAN = "plan.toml"
+WEIGHTS = "model.safetensors"
+RESUME = "resume"
+LOG = "log.jsonl"
+EVALUATIONS = "evaluations"
+REPORT = "report.html"
+LOCK = ".lock"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; when the block ends well, flush it to disk and move it over `path`.
+
+    A killed process leaves the old file or the new one, never a mixture; a failed block leaves the old one.
+    The temporary name keeps the suffix, because encoders choose the format by it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a UTF-8 text file atomically."""
+    write_bytes(path, content.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file atomically, indented for human eyes; non-finite numbers are refused."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of a run, or raise a RunError that names it."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise RunError(
+            f"{path} does not exist. Expected a file that Maskwright wrote; was the run copied whole?"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read as JSON: {error}. Restore it from a copy, or train again.") from None
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """Read and check `run.json` of a run folder.
+
+    Raises RunError if the folder is no run, or was written by a newer Maskwright.
+    """
+    path = folder / RUN
+    if not path.is_file():
+        found = "the folder does not exist" if not folder.exists() else f"it has no {RUN}"
+        raise RunError(
+            f"{folder} is not a run: {found}. Expected a folder that `maskwright train DATA --out RUN` wrote, "
+            f"with {RUN} and {WEIGHTS} in it."
+        )
+    content = read_json(path)
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if not isinstance(schema, int):
+        raise RunError(
+            f"{path} has no schema version, so it was not written by Maskwright. Train again, or restore it."
+        )
+    if schema > SCHEMA:
+        raise RunError(
+            f"{path} has schema version {schema}, and this Maskwright reads up to {SCHEMA}. "
+            "Install a newer one: pip install --upgrade maskwright"
+        )
+    assert isinstance(content, dict)
+    return content
+
+
+def fresh_folder(parent: Path, name: str) -> Path:
+    """Make and return `parent/name`, or `parent/name-2`, `-3`, ... if that exists. Never touches an existing folder."""
+    parent.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        folder = parent / (name if number == 1 else f"{name}-{number}")
+        with suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+        number += 1
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a run for writing; a second process that tries gets a RunError that names the first.
+
+    The operating system drops the lock when the process ends, however it ends: no stale lock has to be removed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a+") as file:
+        try:
+            _lock(file)
+        except OSError:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise RunError(
+                f"{folder} is in use by {holder}. Wait until it ends, stop it, or choose another folder with --out."
+            ) from None
+        file.seek(0)
+        file.truncate()
+        file.write(f"process {os.getpid()} on {platform.node()}")
+        file.flush()
+        yield
+
+
+def software() -> dict[str, str]:
+    """Versions of Maskwright, Python and the packages that decide results."""
+    found = {"python": platform.python_version()}
+    for package in ("maskwright", "torch", "numpy", "opencv-python-headless", "pillow"):
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def _lock(file: IO[str]) -> None:
+    """Take an exclusive lock without waiting; OSError if another process has it."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        file.seek(0)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

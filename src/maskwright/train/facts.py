@@ -1,0 +1,144 @@
+"""What the plan knows: facts of the training images and of the machine, counted, not guessed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from maskwright.data.classes import UNLABELLED, ClassTable
+from maskwright.data.loader import Store
+from maskwright.data.samples import Sample
+from maskwright.errors import DataError
+
+LOOKED_AT = 400
+"""Images read for the facts, spread evenly over the set; more would not change the plan."""
+BANDS = 8
+"""Rows (or columns) of the profile in which class frequencies are compared with their mirror image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """Counted over the training share, on prepared images."""
+
+    images: int
+    looked_at: int
+    channels: int
+    dtype: str
+    height: tuple[int, int, int]
+    """Smallest, median and largest height in pixels."""
+    width: tuple[int, int, int]
+    """Smallest, median and largest width in pixels."""
+    mean: tuple[float, ...]
+    """Of each channel, in native values, over all pixels, as the network sees them."""
+    std: tuple[float, ...]
+    """Of each channel, in native values, over all pixels, as the network sees them."""
+    class_share: tuple[float, ...]
+    """Of the labelled pixels, for each class."""
+    unlabelled: float
+    """Share of all pixels."""
+    thick_share: tuple[float, ...]
+    """For each class, the share of its pixels at least 3 pixels away from any other class: 0 for hairlines."""
+    upside_down: float
+    """How differently classes are spread over rows when images are turned upside down: 0 not at all, 1 wholly."""
+    left_right: float
+    """The same for mirrored images and columns."""
+    device: str
+    cores: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON and TOML can hold it."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Facts:
+        """Read facts back from a plan's file."""
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in content.items()
+        }
+        return cls(**given)
+
+
+def gather(store: Store, samples: Sequence[Sample], classes: ClassTable, device: str) -> Facts:
+    """Look at the training samples (at most `LOOKED_AT` of them) and count.
+
+    Raises DataError if images differ in channels or type, or if no pixel is labelled.
+    """
+    ordered = sorted(samples, key=lambda sample: sample.id)
+    chosen = [ordered[i] for i in np.unique(np.linspace(0, len(ordered) - 1, min(LOOKED_AT, len(ordered))).astype(int))]
+    count = len(classes)
+    first: tuple[str, int, np.dtype[Any]] | None = None
+    heights, widths = [], []
+    weight, total, square = 0.0, np.zeros(1), np.zeros(1)
+    pixels, thick = np.zeros(count), np.zeros(count)
+    unlabelled = 0
+    rows, columns = np.zeros((count, BANDS)), np.zeros((count, BANDS))
+    for sample in chosen:
+        image, mask = store.get(sample)
+        if first is None:
+            first = (sample.id, image.shape[2], image.dtype)
+            total, square = np.zeros(image.shape[2]), np.zeros(image.shape[2])
+        check_alike(sample.id, image, first)
+        heights.append(mask.shape[0])
+        widths.append(mask.shape[1])
+        seen = image.reshape(-1, image.shape[2])[:: max(1, mask.size // 65536)].astype(np.float64)
+        weight += len(seen)
+        total += seen.sum(0)
+        square += (seen**2).sum(0)
+        found = np.bincount(mask.ravel(), minlength=256)
+        unlabelled += int(found[UNLABELLED])
+        pixels += found[:count]
+        for index in np.flatnonzero(found[:count]).tolist():
+            region = (mask == index).astype(np.uint8)
+            thick[index] += cv2.erode(region, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))).sum()
+            rows[index] += [part.mean() if part.size else 0 for part in np.array_split(region, BANDS, 0)]
+            columns[index] += [part.mean() if part.size else 0 for part in np.array_split(region, BANDS, 1)]
+    assert first is not None, "a data set has samples"
+    if not pixels.sum():
+        raise DataError(
+            f"No pixel of the {len(chosen)} training masks looked at is labelled: all are 255 or listed as unlabelled. "
+            "Expected class values. Look at the masks, and at `unlabelled` in classes.toml."
+        )
+    mean = total / weight
+    return Facts(
+        images=len(ordered),
+        looked_at=len(chosen),
+        channels=first[1],
+        dtype=str(first[2]),
+        height=_spread(heights),
+        width=_spread(widths),
+        mean=tuple(round(float(v), 6) for v in mean),
+        std=tuple(max(round(float(v), 6), 1e-6) for v in np.sqrt(np.maximum(square / weight - mean**2, 0))),
+        class_share=tuple(round(float(v), 6) for v in pixels / pixels.sum()),
+        unlabelled=round(unlabelled / (unlabelled + float(pixels.sum())), 6),
+        thick_share=tuple(round(float(v), 4) for v in thick / np.maximum(pixels, 1)),
+        upside_down=_asymmetry(rows),
+        left_right=_asymmetry(columns),
+        device=device,
+        cores=os.cpu_count() or 1 if device != "cpu" else torch.get_num_threads(),
+    )
+
+
+def check_alike(name: str, image: np.ndarray, first: tuple[str, int, np.dtype[Any]]) -> None:
+    """Raise DataError unless an image has the channels and the type of the first one (its id, channels, type)."""
+    if image.shape[2] != first[1] or image.dtype != first[2]:
+        raise DataError(
+            f"Image {name!r} has {image.shape[2]} channel(s) of {image.dtype}, but {first[0]!r} has {first[1]} of "
+            f"{first[2]}. Expected all images of one kind. Convert them, or leave some out"
+            + (", or choose common channels with --bands." if image.dtype == first[2] else ".")
+        )
+
+
+def _spread(values: list[int]) -> tuple[int, int, int]:
+    return min(values), int(np.median(values)), max(values)
+
+
+def _asymmetry(profile: np.ndarray) -> float:
+    """Half the summed difference between the classes' profile (K x BANDS) and its mirror image, weighted by area."""
+    total = profile.sum()
+    return round(float(np.abs(profile - profile[:, ::-1]).sum() / (2 * total)), 4) if total else 0.0

@@ -1,0 +1,171 @@
+"""The plan: every number that training needs, with its reason and where it came from.
+
+What the user gave stands; the rest is decided here from `Facts`. A run keeps the plan as `plan.toml`, so that nothing
+has to be remembered and everything can be overridden, on the command line or in a recipe.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from maskwright import runs
+from maskwright.config import Settings
+from maskwright.errors import RunError, SettingError
+from maskwright.train.facts import Facts
+
+DEFAULT_MINUTES = 10.0
+SYMMETRIC = 0.15
+"""Below this difference from their mirror image, class positions are taken as symmetric."""
+
+PEAK_RATES = {"compact": 3e-3, "unet": 1e-4, "fcn-flat": 1e-3, "fcn": 1e-3}
+"""Peak rates by the beginning of the network's name. The classic U-Net's ReLU output dies at higher rates."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """One number of the plan."""
+
+    value: Any
+    reason: str
+    source: str
+    """given (by the user or a recipe), data, machine, or default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The settings of a run, complete, and why they are what they are."""
+
+    settings: Settings
+    decisions: dict[str, dict[str, Decision]]
+    """By section and name, as in `Settings`."""
+    facts: dict[str, Any]
+
+    def to_toml(self) -> str:
+        """The text of `plan.toml`."""
+        content: dict[str, Any] = {
+            section: {name: {"value": d.value, "reason": d.reason, "source": d.source} for name, d in names.items()}
+            for section, names in self.decisions.items()
+        }
+        return tomli_w.dumps({**content, "facts": self.facts})
+
+    def save(self, folder: Path) -> None:
+        """Write `plan.toml` into a run."""
+        runs.write_text(folder / runs.PLAN, self.to_toml())
+
+    @classmethod
+    def load(cls, folder: Path) -> Plan:
+        """Read the plan of a run; RunError if it is missing or unreadable."""
+        path = folder / runs.PLAN
+        try:
+            content = tomllib.loads(path.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path} cannot be read: {error}. Restore it from a copy, or train again.") from None
+        facts = content.pop("facts", {})
+        decisions = {
+            section: {name: Decision(**decision) for name, decision in names.items()}
+            for section, names in content.items()
+        }
+        values = {section: {name: d.value for name, d in names.items()} for section, names in decisions.items()}
+        return cls(settings=Settings.from_dict(values, str(path)), decisions=decisions, facts=facts)
+
+    def rows(self) -> list[tuple[str, str, str, str]]:
+        """Name, value, reason and source of each decision, for a table."""
+        return [
+            (name, _shown(decision.value), decision.reason, decision.source)
+            for names in self.decisions.values()
+            for name, decision in names.items()
+        ]
+
+
+def make_plan(given: Settings, facts: Facts) -> Plan:
+    """Decide what `given` leaves open.
+
+    Raises SettingError for settings that contradict each other or the data.
+    """
+    decisions: dict[str, dict[str, Decision]] = {
+        section: {name: Decision(value=value, reason="you said so", source="given") for name, value in names.items()}
+        for section, names in given.to_dict().items()
+    }
+
+    def decide(section: str, name: str, value: Any, reason: str, source: str = "default") -> Any:
+        decided = decisions[section].setdefault(name, Decision(value=value, reason=reason, source=source))
+        return decided.value
+
+    _decide_training(given, facts, decide)
+    _decide_augmentation(facts, decide)
+    values = {section: {name: d.value for name, d in names.items()} for section, names in decisions.items()}
+    settings = Settings.from_dict(values, "plan")
+    _refuse_contradictions(settings, facts)
+    return Plan(settings=settings, decisions=decisions, facts=facts.to_dict())
+
+
+def _decide_training(given: Settings, facts: Facts, decide: Any) -> None:
+    """Network, view, optimiser, budget."""
+    if given.training.minutes is None and given.training.steps is None:
+        decide("training", "minutes", DEFAULT_MINUTES, "no budget was given; --minutes or --steps sets one")
+    model = decide("training", "model", "compact-2", "a residual U-Net at half resolution", "default")
+    decide("training", "normalization", "data", "mean and deviation of the training images", "data")
+    decide("training", "scale", 1.0, "images are seen at their own size")
+
+    edge = 256
+    height, width = (min(edge, 32 * math.ceil(size[1] / 32)) for size in (facts.height, facts.width))
+    decide(
+        "training", "crop", [height, width],
+        f"views of {edge} pixels where images ({facts.height[1]} x {facts.width[1]}) allow it", "data",
+    )  # fmt: skip
+    decide("training", "batch", 8, "views of one step")
+    optimizer = decide("training", "optimizer", "adamw", "robust from scratch")
+    family = max((name for name in PEAK_RATES if model.startswith(name)), key=len, default="fcn")
+    decide("training", "lr", PEAK_RATES[family], f"measured for {family}")
+    decide("training", "schedule", "cosine", "ends at 0, whatever the budget")
+    decide("training", "warmup", 0.1, "share of the run")
+    decide("training", "weight_decay", 0.0 if optimizer == "adam" else 0.01, f"usual for {optimizer}")
+    decide("training", "loss", "ce+dice", "cross-entropy for calibration, Dice for rare classes")
+    decide("training", "class_weighting", 0.0, "Dice already counts classes equally")
+    decide("training", "class_share", 0.33, "a third of the views shows a random class, as nnU-Net does")
+    decide("training", "gradient_clip", 10.0, "stops a single bad batch")
+    decide("training", "ema", 0.98, "averages the last 50 steps")
+    decide("training", "val_share", 0.1, "held out to pick the best weights")
+    decide("training", "seed", 0, "same seed, same result")
+    decide("training", "tta", False, "one pass is fastest")
+    decide("training", "cache", 2.0, "GiB of decoded images")
+
+
+def _decide_augmentation(facts: Facts, decide: Any) -> None:
+    """Which views are plausible."""
+    upright = facts.upside_down > SYMMETRIC
+    told = f"classes lie {'differently' if upright else 'alike'} in images turned upside down ({facts.upside_down:.2f})"
+    decide("augmentation", "flip_vertical", not upright, told, "data")
+    decide("augmentation", "quarter_turns", not upright, told, "data")
+    mirrored = facts.left_right <= SYMMETRIC
+    decide(
+        "augmentation", "flip_horizontal", mirrored,
+        f"classes lie {'alike' if mirrored else 'differently'} in mirrored images ({facts.left_right:.2f})", "data",
+    )  # fmt: skip
+    decide("augmentation", "zoom", [0.66, 1.5], "sizes vary in most data")
+    decide("augmentation", "rotation", 10.0, "cameras and specimens are never quite level")
+    decide("augmentation", "shift", 0.0, "random crops shift already")
+    decide("augmentation", "shear", 0.0, "turn and zoom are enough")
+    decide("augmentation", "brightness", 0.4, "share of the data's deviation")
+    decide("augmentation", "contrast", 0.25, "lighting and exposure vary")
+    decide("augmentation", "border", "reflect", "continues textures")
+
+
+def _refuse_contradictions(settings: Settings, facts: Facts) -> None:
+    if settings.training.normalization == "imagenet" and facts.channels != 3:
+        raise SettingError(
+            f"normalization = 'imagenet' is for 3 channels, and the images have {facts.channels}. "
+            "Use normalization = 'data', or choose three channels with --bands."
+        )
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(_shown(item) for item in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,194 @@
+"""Weights on disk: the same values back, strictly, and other people's checkpoints into our encoders."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from maskwright.errors import ModelError
+from maskwright.models.encoders import ResNet, build_encoder
+from maskwright.models.weights import load_encoder, load_weights, read_weights, save_weights
+
+
+def small(out: int = 4) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(3, out, 3), nn.BatchNorm2d(out))
+
+
+def equal(one: nn.Module, two: nn.Module) -> bool:
+    a, b = one.state_dict(), two.state_dict()
+    return list(a) == list(b) and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_safetensors_hold_exactly_the_state(tmp_path: Path) -> None:
+    module, other = small(), small()
+    module(torch.randn(2, 3, 8, 8))
+    save_weights(module, tmp_path / "new folder" / "model.safetensors")
+    assert not equal(module, other)
+    load_weights(other, tmp_path / "new folder" / "model.safetensors")
+    assert equal(module, other)
+    assert other.state_dict()["1.num_batches_tracked"].item() == 1
+
+
+def test_channels_last_modules_and_shared_memory_are_saved(tmp_path: Path) -> None:
+    module = small()
+    weight = module.get_parameter("0.weight")
+    weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+    tied = nn.ModuleList([module, module])
+    save_weights(tied, tmp_path / "tied.safetensors")
+    other = nn.ModuleList([small(), small()])
+    load_weights(other, tmp_path / "tied.safetensors")
+    assert equal(other[0], module)
+    assert equal(other[1], module)
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model.safetensors"
+    save_weights(small(), path)
+    before = path.read_bytes()
+
+    def half_a_file(_state: dict[str, torch.Tensor], target: Path) -> None:
+        target.write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(safetensors.torch, "save_file", half_a_file)
+    with pytest.raises(OSError, match="no space"):
+        save_weights(small(), path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+@pytest.mark.parametrize("key", [None, "state_dict", "model"])
+def test_torch_checkpoints_are_read(tmp_path: Path, key: str | None) -> None:
+    module, other = small(), small()
+    state = module.state_dict()
+    torch.save(state if key is None else {key: state, "epoch": 3}, tmp_path / "model.pth")
+    load_weights(other, tmp_path / "model.pth")
+    assert equal(module, other)
+
+
+def test_what_does_not_fit_is_listed_and_nothing_is_loaded(tmp_path: Path) -> None:
+    state = small().state_dict()
+    state["0.weight"] = state["0.weight"][:2]
+    state["2.weight"] = state.pop("0.bias")
+    torch.save(state, tmp_path / "other.pth")
+    module = small()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    with pytest.raises(ModelError) as caught:
+        load_weights(module, tmp_path / "other.pth")
+    text = str(caught.value)
+    assert "other.pth does not fit this Sequential of 7 tensors" in text
+    assert "1 missing: 0.bias" in text
+    assert "1 unexpected: 2.weight" in text
+    assert "1 of another shape: 0.weight (file 2x3x3x3, network 4x3x3x3)" in text
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+def test_long_lists_are_cut(tmp_path: Path) -> None:
+    torch.save({}, tmp_path / "empty.pth")
+    with pytest.raises(
+        ModelError, match=r"7 missing: 0\.weight, 0\.bias, 1\.weight, 1\.bias, 1\.running_mean and 2 more"
+    ):
+        load_weights(small(), tmp_path / "empty.pth")
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (eval, ("open('exploded', 'w')",))
+
+
+def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"weight": Bomb()}, tmp_path / "bomb.pth")
+    (tmp_path / "bomb.pt").write_bytes(pickle.dumps(Bomb()))
+    for name in ("bomb.pth", "bomb.pt"):
+        with pytest.raises(ModelError, match=rf"{name} cannot be read as weights.*state_dict"):
+            read_weights(tmp_path / name)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_unreadable_files_are_named(tmp_path: Path) -> None:
+    (tmp_path / "text.pth").write_text("hello")
+    (tmp_path / "text.safetensors").write_text("hello, this is no header at all")
+    (tmp_path / "empty.pth").touch()
+    (tmp_path / "weights.h5").touch()
+    torch.save(torch.zeros(3), tmp_path / "tensor.pth")
+    torch.save({"state_dict": {"lr": 0.1}}, tmp_path / "numbers.pth")
+    for name, message in {
+        "text.pth": "cannot be read as weights",
+        "text.safetensors": "cannot be read as weights",
+        "empty.pth": "cannot be read as weights",
+        "weights.h5": r"suffix '\.h5'.*safetensors",
+        "tensor.pth": "holds Tensor, not tensors by name",
+        "numbers.pth": "holds dict, not tensors by name",
+        "absent.pth": "does not exist",
+    }.items():
+        with pytest.raises(ModelError, match=message):
+            read_weights(tmp_path / name)
+
+
+def torchvision_checkpoint(path: Path) -> ResNet:
+    """A file as torchvision publishes it, classifier included, and the RGB encoder that it holds."""
+    torch.manual_seed(0)
+    encoder = build_encoder("resnet18", 3, width=8)
+    state = dict(encoder.state_dict())
+    state |= {"fc.weight": torch.zeros(1000, 64), "fc.bias": torch.zeros(1000)}
+    torch.save(state, path)
+    return encoder
+
+
+def test_an_rgb_encoder_takes_a_checkpoint_as_it_is(tmp_path: Path) -> None:
+    rgb = torchvision_checkpoint(tmp_path / "resnet18.pth")
+    encoder = build_encoder("resnet18", 3, width=8)
+    load_encoder(encoder, tmp_path / "resnet18.pth")
+    assert equal(encoder, rgb)
+
+
+def test_one_channel_answers_as_rgb_answers_to_grey(tmp_path: Path) -> None:
+    rgb = torchvision_checkpoint(tmp_path / "resnet18.pth")
+    encoder = build_encoder("resnet18", 1, width=8)
+    load_encoder(encoder, tmp_path / "resnet18.pth")
+    grey_B1HW = torch.randn(1, 1, 32, 32)
+    with torch.inference_mode():
+        expected = rgb.eval()(grey_B1HW.expand(1, 3, 32, 32))
+        for mine, theirs in zip(encoder.eval()(grey_B1HW), expected, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_more_channels_repeat_rgb_and_keep_the_response(tmp_path: Path) -> None:
+    weight_O3HW = torchvision_checkpoint(tmp_path / "resnet18.pth").conv1.weight
+    encoder = build_encoder("resnet18", 6, width=8)
+    load_encoder(encoder, tmp_path / "resnet18.pth")
+    torch.testing.assert_close(encoder.conv1.weight[:, 4], weight_O3HW[:, 1] / 2)
+    x_BCHW = torch.randn(1, 3, 16, 16)
+    torch.testing.assert_close(
+        F.conv2d(torch.cat([x_BCHW, x_BCHW], 1), encoder.conv1.weight),
+        F.conv2d(x_BCHW, weight_O3HW),
+        rtol=1e-4,
+        atol=1e-4,
+    )
+    two = build_encoder("resnet18", 2, width=8)
+    load_encoder(two, tmp_path / "resnet18.pth")
+    torch.testing.assert_close(two.conv1.weight, weight_O3HW[:, :2] * 1.5)
+
+
+def test_old_checkpoints_without_counters_are_read_and_other_gaps_are_not(tmp_path: Path) -> None:
+    torchvision_checkpoint(tmp_path / "resnet18.pth")
+    state = {k: v for k, v in read_weights(tmp_path / "resnet18.pth").items() if "num_batches_tracked" not in k}
+    torch.save(state, tmp_path / "old.pth")
+    load_encoder(build_encoder("resnet18", 3, width=8), tmp_path / "old.pth")
+    del state["layer3.0.bn1.running_mean"]
+    torch.save(state, tmp_path / "gap.pth")
+    with pytest.raises(ModelError, match=r"1 missing: layer3\.0\.bn1\.running_mean"):
+        load_encoder(build_encoder("resnet18", 3, width=8), tmp_path / "gap.pth")
+
+
+def test_another_encoder_s_checkpoint_is_refused(tmp_path: Path) -> None:
+    torchvision_checkpoint(tmp_path / "resnet18.pth")
+    with pytest.raises(ModelError, match=r"resnet18\.pth does not fit this ResNet of 216 tensors: 80 missing"):
+        load_encoder(build_encoder("resnet34", 3, width=8), tmp_path / "resnet18.pth")

@@ -1,0 +1,153 @@
+"""The command line as a user meets it: whole verbs in a process of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import maskwright
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(maskwright.__file__).parents[1])}
+TINY = [
+    "--model-options.widths",
+    "6",
+    "--model-options.widths",
+    "8",
+    "--crop",
+    "32",
+    "32",
+    "--batch",
+    "4",
+    "--lr",
+    "0.01",
+]
+
+
+def run(*arguments: str | Path, code: int = 0, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "maskwright", *map(str, arguments)],
+        env=ENVIRONMENT, cwd=cwd, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_train_evaluate_predict(discs: Path, write_pairs: Callable[..., Path], tmp_path: Path) -> None:
+    unseen = write_pairs(tmp_path / "unseen", 4, seed=1)
+    folder = tmp_path / "run"
+    trained = run("train", discs, "--out", folder, "--steps", "50", "--json", *TINY)
+    assert json.loads(trained.stdout)["finished"] is True
+    assert f"Next: maskwright evaluate {folder} DATA" in trained.stderr
+
+    scores = json.loads(run("evaluate", folder, unseen, "--json").stdout)
+    assert scores["miou"] > 0.85
+    assert scores["images"] == 4
+    assert set(scores["iou"]) == {"ground", "disc"}
+    assert {"dice", "pixel_accuracy", "boundary_f1"} <= scores.keys()
+    assert scores["miou"] == pytest.approx(np.mean(list(scores["iou"].values())), abs=1e-6)
+    page = (folder / "report.html").read_text()
+    assert f"{scores['miou']:.3f}"[:5] in page
+    assert "disc" in run("evaluate", folder, unseen).stdout
+
+    originals = {path: path.read_bytes() for path in (unseen / "images").iterdir()}
+    out = tmp_path / "predicted"
+    written = json.loads(
+        run(
+            "predict", folder, unseen / "images" / "*.png", "--out", out, "--probabilities", "--uncertainty", "--json"
+        ).stdout
+    )
+    assert len(written) == 4
+    assert {path: path.read_bytes() for path in (unseen / "images").iterdir()} == originals
+    with Image.open(out / "masks" / "photo00.png") as mask:
+        assert mask.mode == "P"
+        assert mask.size == (48, 40)
+        assert set(np.unique(np.asarray(mask))) == {0, 1}
+        assert mask.getpalette()[:6] == [0x20, 0x40, 0x60, 0xFF, 0xCC, 0x00]  # type: ignore[index]
+        truth = np.asarray(Image.open(unseen / "masks" / "photo00.png")) == 7
+        assert ((np.asarray(mask) == 1) == truth).mean() > 0.95
+    assert (out / "overlays" / "photo00.png").exists()
+    with np.load(out / "probabilities" / "photo00.npz") as archive:
+        assert archive["probabilities"].shape == (2, 40, 48)
+        assert archive["classes"].tolist() == ["ground", "disc"]
+    with Image.open(out / "uncertainty" / "photo00.png") as entropy:
+        assert entropy.mode.startswith("I")
+
+
+def test_a_plan_is_shown_without_training(discs: Path, tmp_path: Path) -> None:
+    shown = run("plan", discs, "--minutes", "3", cwd=tmp_path)
+    assert "compact" in shown.stdout
+    content = json.loads(run("plan", discs, "--minutes", "3", "--json", cwd=tmp_path).stdout)
+    assert content["decisions"]["training"]["minutes"] == {"value": 3.0, "reason": "you said so", "source": "given"}
+    assert content["facts"]["channels"] == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["discs"]
+
+
+def test_the_classic_recipe_runs_and_is_remembered(discs: Path, tmp_path: Path) -> None:
+    run(
+        "train", discs, "--recipe", "unet-classic", "--steps", "1", "--out", tmp_path / "run",
+        *[part for width in (4, 4, 8, 8, 8) for part in ("--model-options.widths", str(width))],
+    )  # fmt: skip
+    content = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert content["network"]["name"] == "unet"
+    assert content["network"]["std"] == [255.0] * 3
+    assert content["settings"]["training"]["optimizer"] == "adam"
+    assert content["preparation"] == {"resize": [256, 256]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "nowhere"], "nowhere"),
+        (["train"], "train needs a folder"),
+        (["train", "discs", "--minutes", "1", "--steps", "3"], "contradict each other"),
+        (["train", "discs", "--model", "unett"], "unett"),
+        (["train", "discs", "--recipe", "best"], "There is no recipe 'best'"),
+        (["train", "discs", "--out", "discs"], "exists and is not empty"),
+        (["train", "--resume", "discs", "--lr", "0.1"], "other settings have no effect"),
+        (["train", "--resume", "discs"], "is not a run"),
+        (["evaluate", "discs", "discs"], "is not a run"),
+        (["predict", "nowhere", "discs"], "nowhere is not a run"),
+        (["models", "unett"], "unet"),
+    ],
+)
+def test_mistakes_are_explained_and_exit_2(discs: Path, arguments: list[str], message: str) -> None:
+    done = run(*arguments, code=2, cwd=discs.parent)
+    assert message in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_wrong_option_is_explained(discs: Path) -> None:
+    done = run("train", discs, "--batchsize", "4", code=2)
+    assert "--batchsize" in done.stdout + done.stderr
+
+
+def test_models_are_listed_and_shown() -> None:
+    listed = {row["name"]: row for row in json.loads(run("models", "--json").stdout)}
+    assert listed["unet"]["parameters"] > 31_000_000
+    assert {"fcn-flat", "fcn32s", "fcn16s", "fcn8s", "compact-2"} <= listed.keys()
+    assert "31,03" in run("models").stdout
+    assert "conv" in run("models", "unet").stdout
+
+
+def test_the_demo_writes_images_only_when_asked(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("precious")
+    refused = run("demo", "--out", tmp_path / "mine", code=2)
+    assert "Choose a new folder" in refused.stderr
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("verb", ["demo", "train", "evaluate", "predict", "models", "plan"])
+def test_every_verb_has_help_with_an_example(verb: str) -> None:
+    shown = run(verb, "--help").stdout
+    assert "Example:" in shown
+    assert f"maskwright {verb}" in shown

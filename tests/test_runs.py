@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from maskwright import runs
+from maskwright.errors import RunError
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    runs.write_text(path, "old")
+
+    def fail() -> None:
+        with runs.replacing(path) as temporary:
+            temporary.write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_a_write_makes_folders_and_keeps_usual_permissions(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b.json"
+    runs.write_json(path, {"ä": 1})
+    assert runs.read_json(path) == {"ä": 1}
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert path.stat().st_mode == plain.stat().st_mode
+
+
+def test_json_without_a_standard_meaning_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        runs.write_json(tmp_path / "x.json", float("nan"))
+    assert not (tmp_path / "x.json").exists()
+
+
+def test_what_is_no_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"nowhere is not a run: the folder does not exist"):
+        runs.read_run(tmp_path / "nowhere")
+    with pytest.raises(RunError, match=r"is not a run: it has no run.json"):
+        runs.read_run(tmp_path)
+    (tmp_path / runs.RUN).write_text("{")
+    with pytest.raises(RunError, match=r"run.json cannot be read as JSON"):
+        runs.read_run(tmp_path)
+    (tmp_path / runs.RUN).write_text(json.dumps({"schema": runs.SCHEMA + 1}))
+    with pytest.raises(RunError, match=r"Install a newer one: pip install --upgrade maskwright"):
+        runs.read_run(tmp_path)
+    (tmp_path / runs.RUN).write_text("[]")
+    with pytest.raises(RunError, match=r"has no schema version"):
+        runs.read_run(tmp_path)
+
+
+def test_fresh_folders_never_meet(tmp_path: Path) -> None:
+    names = [runs.fresh_folder(tmp_path / "runs", "cells").name for _ in range(3)]
+    assert names == ["cells", "cells-2", "cells-3"]
+
+
+def test_a_run_in_use_is_refused_and_freed_when_its_process_dies(tmp_path: Path) -> None:
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys, time\nfrom pathlib import Path\nfrom maskwright.runs import locked\n"
+            "with locked(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)",
+            str(tmp_path),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(runs.__file__).parents[1])},
+    )
+    assert holder.stdout is not None
+    with holder, holder.stdout:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(RunError, match=rf"is in use by process {holder.pid} "), runs.locked(tmp_path):
+            pass
+        holder.kill()
+        holder.wait()
+    with runs.locked(tmp_path):
+        pass

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from maskwright.errors import SettingError
+from maskwright.train.optim import Average, make_optimizer, rate
+
+
+def test_the_cosine_rate_warms_up_and_reaches_its_end() -> None:
+    assert rate(0, 0.1, "cosine") == pytest.approx(1e-3)
+    assert rate(0.05, 0.1, "cosine") == pytest.approx(0.5005)
+    assert rate(0.1, 0.1, "cosine") == 1
+    assert rate(0.55, 0.1, "cosine") == pytest.approx(0.5)
+    assert rate(1.0, 0.1, "cosine") == pytest.approx(0)
+    assert rate(1.7, 0.1, "cosine") == pytest.approx(0)
+    assert rate(0.9, 0.1, "constant") == 1
+    assert rate(0, 0, "cosine") == 1
+
+
+def test_biases_and_norms_are_not_decayed() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    decayed, kept = make_optimizer("adamw", network, 0.1, 0.5).param_groups
+    assert [p.ndim for p in decayed["params"]] == [4]
+    assert [p.ndim for p in kept["params"]] == [1, 1, 1]
+    assert (decayed["weight_decay"], kept["weight_decay"]) == (0.5, 0.0)
+
+
+def test_settings_without_effect_are_refused() -> None:
+    with pytest.raises(SettingError, match="has no effect with optimizer = 'adam'"):
+        make_optimizer("adam", nn.Linear(1, 1), 0.1, 0.1)
+    with pytest.raises(SettingError, match="Expected adamw, adam or sgd"):
+        make_optimizer("lion", nn.Linear(1, 1), 0.1, 0.0)
+
+
+def test_the_average_follows_by_hand() -> None:
+    module = nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        module.weight.fill_(0.0)
+    average = Average(module, 0.5)
+    with torch.no_grad():
+        module.weight.fill_(1.0)
+    average.update(module, 0)  # decay min(0.5, 1/10)
+    assert average.state["weight"].item() == pytest.approx(0.9)
+    average.update(module, 1000)  # decay 0.5
+    assert average.state["weight"].item() == pytest.approx(0.95)
