@@ -31,11 +31,23 @@ class Batch(NamedTuple):
     """Views of one step."""
 
     image_BCHW: torch.Tensor
-    """float32, native values."""
+    """float32, native values, channels last in memory."""
     target_BHW: torch.Tensor
     """int64 class indices, 255 where unlabelled."""
     ids: tuple[str, ...]
     """The samples shown."""
+
+
+class View(NamedTuple):
+    """One augmented view of a sample."""
+
+    image: np.ndarray
+    """H x W x C, native type, resampled."""
+    mask: np.ndarray
+    """H x W uint8 class indices, 255 where unlabelled."""
+    tone: Tone
+    """Still to be applied."""
+    id: str
 
 
 class Prepared(NamedTuple):
@@ -143,8 +155,8 @@ class Loader:
         order = np.random.default_rng([self.seed, 1, turn]).permutation(len(self.samples))
         return self.samples[int(order[place])]
 
-    def view(self, step: int, slot: int) -> tuple[np.ndarray, np.ndarray, Tone, str]:
-        """One augmented view: image (H x W x C, native), mask (H x W), the change of tone still to apply, sample id."""
+    def view(self, step: int, slot: int) -> View:
+        """The view at a place of a step."""
         sample = self.sample_at(step, slot)
         image, mask = self.store.get(sample)
         rng = np.random.default_rng([self.seed, 0, step, slot])
@@ -158,27 +170,24 @@ class Loader:
         matrix = draw_view(rng, mask.shape[:2], self.crop, self.ranges, centre)
         tone = draw_tone(rng, self.brightness, self.contrast, self.mean, self.std)
         shown, labels = warp(image, mask, matrix, self.crop, self.border)
-        return shown, labels, tone, sample.id
+        return View(shown, labels, tone, sample.id)
 
     def batch(self, step: int) -> Batch:
         """The views of one step; needs nothing of the steps before."""
-        image_BCHW: torch.Tensor | None = None
-        target_BHW = torch.empty((self.batch_size, *self.crop), dtype=torch.int64)
-        ids = []
-        for slot in range(self.batch_size):
-            shown, labels, tone, name = self.view(step, slot)
-            if image_BCHW is None:
-                image_BCHW = torch.empty(
-                    (self.batch_size, shown.shape[2], *self.crop), memory_format=torch.channels_last
-                )
-            # Written through the channels-last memory, so the pixels are laid out once.
-            place_HWC = image_BCHW[slot].permute(1, 2, 0).numpy()
-            np.multiply(shown, np.float32(tone.gain), out=place_HWC, casting="unsafe")
-            place_HWC += np.float32(tone.offset)
-            target_BHW[slot] = torch.from_numpy(labels)
-            ids.append(name)
-        assert image_BCHW is not None
-        return Batch(image_BCHW, target_BHW, tuple(ids))
+        # Only NumPy computes here: this runs beside the training thread, and a torch operation in a second thread would
+        # bring a second OpenMP pool, which fights the first for the cores.
+        views = [self.view(step, slot) for slot in range(self.batch_size)]
+        image_BHWC = np.empty((self.batch_size, *self.crop, views[0].image.shape[2]), np.float32)
+        target_BHW = np.empty((self.batch_size, *self.crop), np.int64)
+        for slot, view in enumerate(views):
+            np.multiply(view.image, np.float32(view.tone.gain), out=image_BHWC[slot])
+            image_BHWC[slot] += np.float32(view.tone.offset)
+            target_BHW[slot] = view.mask
+        return Batch(
+            torch.from_numpy(image_BHWC).permute(0, 3, 1, 2),
+            torch.from_numpy(target_BHW),
+            tuple(view.id for view in views),
+        )
 
     @contextmanager
     def ahead(self, first: int) -> Iterator[Iterator[Batch]]:

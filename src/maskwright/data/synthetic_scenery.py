@@ -27,7 +27,7 @@ from maskwright.data.synthetic_view import (
 )
 
 _BARK: Palette = ((0.3, 0.23, 0.17), (0.4, 0.38, 0.35), (0.22, 0.17, 0.14))
-_GREENS = LEAVES[:4]
+_GREENS = LEAVES[:5]
 _GLASS = (0.16, 0.19, 0.22)
 
 

@@ -36,12 +36,13 @@ CLASSES = ("sky", "building", "road", "tree", "car", "person", "sign")
 COLORS = ((126, 178, 221), (150, 90, 80), (128, 110, 140), (80, 150, 70), (40, 70, 190), (220, 50, 90), (250, 200, 50))
 
 _LAST_HOUSE = 60.0  # metres
+_LAST_GARDEN = 22.0  # metres
 _BACKDROP = 75.0  # metres
 _GRAIN = np.array([0.012, 0.06, 0.05, 0.2, 0.03, 0.07, 0.04], np.float32)
 """Contrast of the fine texture that is laid over each class, in the order of CLASSES."""
 
 _DRAW = {"tree": tree, "car": car, "person": person, "sign": sign}
-_DISTANCES = {"sign": (3.6, 11.0), "person": (3.4, 12.0), "car": (5.8, 24.0), "tree": (5.0, 30.0)}
+_DISTANCES = {"sign": (3.2, 7.5), "person": (3.2, 8.0), "car": (5.6, 15.0), "tree": (5.0, 16.0)}
 _ROOM = {"sign": 0.5, "person": 0.5, "car": 1.9, "tree": 0.7}
 _HEIGHTS = {"sign": (2.1, 2.9), "person": (1.5, 1.9), "tree": (4.0, 8.0)}
 
@@ -50,10 +51,10 @@ _MOODS = {
     "clear": ((0.95, 0.88, 0.74), (0.5, 0.55, 0.64), 0.5, 300.0),
     "overcast": ((0.15, 0.15, 0.15), (0.82, 0.83, 0.85), 0.14, 160.0),
     "dusk": ((0.95, 0.58, 0.3), (0.48, 0.42, 0.5), 0.45, 150.0),
-    "night": ((0.2, 0.18, 0.14), (0.2, 0.2, 0.27), 0.3, 120.0),
-    "haze": ((0.36, 0.34, 0.3), (0.64, 0.64, 0.64), 0.25, 38.0),
+    "night": ((0.24, 0.21, 0.17), (0.27, 0.27, 0.34), 0.3, 120.0),
+    "haze": ((0.36, 0.34, 0.3), (0.64, 0.64, 0.64), 0.25, 50.0),
 }
-_MOOD_SHARES = (0.36, 0.24, 0.16, 0.1, 0.14)
+_MOOD_SHARES = (0.4, 0.24, 0.16, 0.08, 0.12)
 _OVERHEAD = {
     "clear": ((55, 110, 190), (105, 155, 215), (80, 125, 170)),
     "overcast": ((150, 155, 162), (120, 124, 130), (185, 188, 190)),
@@ -135,7 +136,7 @@ def _lay_out_houses(rng: np.random.Generator, street: Street) -> tuple[list[Hous
             length = rng.uniform(6, 15)
             setback = rng.choice([0, 0, rng.uniform(0.3, 2)])
             x = street.middle + side * (street.building_line + setback)
-            if rng.random() < 0.22:
+            if z < _LAST_GARDEN and rng.random() < 0.25:
                 length = rng.uniform(4, 9)
                 for _ in range(int(rng.integers(2, 5))):
                     place = {"x": x + side * rng.uniform(0.8, 7), "z": z + rng.uniform(0.5, length)}
@@ -205,9 +206,9 @@ def _paint_sky(scene: Scene, overhead: np.ndarray, rng: np.random.Generator) -> 
 
 
 def _paint_backdrop(scene: Scene, rng: np.random.Generator) -> None:
-    """Houses and trees at the end of the street, which hide the horizon."""
+    """Houses at the end of the street, which hide the horizon."""
     canvas, camera, light = scene.canvas, scene.camera, scene.light
-    unit, nearer = camera.scale(_BACKDROP), _BACKDROP - 8
+    unit = camera.scale(_BACKDROP)
     x = start = camera.column_to_x(0, _BACKDROP) - 5
     end = start + canvas.size[1] / unit + 10
     while x < end:
@@ -222,15 +223,9 @@ def _paint_backdrop(scene: Scene, rng: np.random.Generator) -> None:
                 if not light.night or rng.random() < 0.4:
                     box = round(u), round(v), max(1, round(unit)), max(1, round(unit * 1.4))
                     cv2.rectangle(canvas.pixels, box, pane, -1)
-        x += wide + rng.choice([0, 0, rng.uniform(1, 6)])
-    leaf, x = pick(rng, LEAVES), start
-    while x < end:
-        foot, top = camera.project([(x, 0, nearer), (x, rng.uniform(1.5, 7), nearer)])
-        color = light.on(leaf * rng.uniform(0.7, 1.1), nearer, UP)
-        canvas.limb(foot, top, (unit * 2, unit * rng.uniform(1, 2.5)), color, TREE)
-        x += rng.uniform(1, 9)
+        x += wide
     # Where gaps showed ground behind the backdrop's foot it is ground in the mask, too.
-    below = canvas.pixels[int(camera.horizon + camera.focal * camera.height / nearer) + 1 :, :, 3]
+    below = canvas.pixels[int(camera.horizon + camera.focal * camera.height / _BACKDROP) + 1 :, :, 3]
     below[below == SKY] = ROAD
 
 
@@ -240,14 +235,14 @@ def _photograph(canvas: Canvas, labels_HW: np.ndarray, light: Light, rng: np.ran
     image = cv2.resize(canvas.pixels, size[::-1], interpolation=cv2.INTER_AREA)[..., :3].astype(np.float32)
     coarse = cv2.resize(white(rng, (size[0] // 2, size[1] // 2)), size[::-1])
     share_HW = 1 + _GRAIN[labels_HW] * (white(rng, size) * 0.6 + coarse * 0.8)
-    share_HW *= 1 + 0.12 * fractal(rng, size, size[1] / 2, 2)  # shadows of clouds
-    share_HW *= vignette(size, rng.uniform(0, 0.4)) * np.float32((1.45 if light.night else 1) * rng.uniform(0.9, 1.3))
-    image *= share_HW[..., None] * np.exp(rng.normal(0, 0.07, 3)).astype(np.float32)
+    share_HW *= 1 + 0.1 * fractal(rng, size, size[1] / 2, 2)  # shadows of clouds
+    share_HW *= vignette(size, rng.uniform(0, 0.3)) * np.float32((1.4 if light.night else 1) * rng.uniform(0.95, 1.25))
+    image *= share_HW[..., None] * np.exp(rng.normal(0, 0.05, 3)).astype(np.float32)
 
-    levels = 255 * (np.arange(256) / 255) ** rng.uniform(0.8, 1.25)
+    levels = 255 * (np.arange(256) / 255) ** rng.uniform(0.8, 1.15)
     levels = (levels - 110) * rng.uniform(0.85, 1.15) + 110 + rng.uniform(-12, 12)
     curve = np.clip(levels, 0, 255).astype(np.float32)
     sharp = curve[np.clip(image, 0, 255).astype(np.uint8)]
     finished = np.asarray(cv2.GaussianBlur(sharp, (0, 0), rng.uniform(0.3, 0.8)), np.float32)
-    finished += rng.standard_normal(finished.shape, dtype=np.float32) * np.float32(rng.uniform(2, 7))
+    finished += rng.standard_normal(finished.shape, dtype=np.float32) * np.float32(rng.uniform(2, 5))
     return np.clip(finished, 0, 255).astype(np.uint8)

@@ -183,7 +183,7 @@ def sign(scene: Scene, thing: Thing) -> None:
     foot, top = scene.camera.project([(thing.x, 0, z), (thing.x, thing.size, z)])
     unit = scene.camera.scale(z)
     kind = rng.choice(["round", "triangle", "diamond", "octagon", "board"], p=[0.3, 0.22, 0.13, 0.12, 0.23])
-    radius, pole = unit * rng.uniform(0.42, 0.55), max(unit * 0.075, 1.8)
+    radius, pole = unit * rng.uniform(0.45, 0.58), max(unit * 0.08, 1.8)
     middle = top + np.array([0, radius])
     metal, albedo, mark = light.on(pick(rng, _METAL), z), pick(rng, PLATES, 0.1), pick(rng, PLATES, 0.1)
     if float(np.abs(albedo - mark).sum()) < 0.6:  # nobody could read that

@@ -37,9 +37,11 @@ class Progress:
     begun: float = 0.0
     """Seconds of the budget that were used when the first step began: imports, reading, planning."""
     best: float | None = None
-    """Best validation mIoU so far."""
+    """Validation mIoU of the weights that are kept."""
     best_step: int | None = None
-    """Its step."""
+    """Their step."""
+    highest: float = 0.0
+    """Highest validation mIoU so far."""
     next_validation: float = 0.0
     """Share of the run at which the next validation is due."""
     validation_seconds: float = 0.0

@@ -39,6 +39,9 @@ VALIDATIONS = 10
 VALIDATION_SHARE = 0.05
 VALIDATION_IMAGES = 64
 """Looked at by a validation, spread evenly over the validation samples."""
+TIE = 0.01
+"""Validation mIoU this close to the highest counts as equal, and later weights, of a lower rate, are kept: the few
+validation images tell no finer difference, and a peak among noisy scores is luck."""
 EXIT_SECONDS = 2.0
 """Kept free at the end of a budget of minutes for writing the last files."""
 
@@ -114,9 +117,10 @@ def train(
                 with _weights(segmenter, average):
                     scores = validate(segmenter, validation[0], checked) if checked else None
                     miou = None if scores is None else scores.miou
-                    if miou is None or done.best is None or miou >= done.best:
+                    if miou is None or done.best is None or miou >= done.highest - TIE:
                         save_weights(segmenter, run / runs.WEIGHTS)
                         done.best, done.best_step = miou, done.step
+                    done.highest = max(done.highest, miou or 0.0)
                 done.validation_seconds = time.monotonic() - start
                 done.next_validation = _next_validation(done, settings, clock.elapsed() - done.begun)
                 iou = None if scores is None else [None if math.isnan(v) else round(v, 5) for v in scores.iou.tolist()]

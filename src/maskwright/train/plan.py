@@ -23,6 +23,9 @@ DEFAULT_MINUTES = 10.0
 SYMMETRIC = 0.15
 """Below this difference from their mirror image, class positions are taken as symmetric."""
 
+THIN = 0.7
+"""Mean over classes of `Facts.thick_share` below which structures count as thin (EXPERIMENTS.md)."""
+
 PEAK_RATES = {"compact": 3e-3, "unet": 1e-4, "fcn-flat": 1e-3, "fcn": 1e-3}
 """Peak rates by the beginning of the network's name. The classic U-Net's ReLU output dies at higher rates."""
 
@@ -109,7 +112,13 @@ def _decide_training(given: Settings, facts: Facts, decide: Any) -> None:
     """Network, view, optimiser, budget."""
     if given.training.minutes is None and given.training.steps is None:
         decide("training", "minutes", DEFAULT_MINUTES, "no budget was given; --minutes or --steps sets one")
-    model = decide("training", "model", "compact-2", "a residual U-Net at half resolution", "default")
+    thick = sum(facts.thick_share) / len(facts.thick_share)
+    fold = 2 if thick < THIN else 4
+    model = decide(
+        "training", "model", f"compact-{fold}",
+        f"a residual U-Net at 1/{fold} of the resolution: of the classes' pixels, {thick:.0%} on average lie 3 pixels "
+        f"inside, {'below' if fold == 2 else 'above'} the {THIN:.0%} at which detail needs 1/2", "data",
+    )  # fmt: skip
     decide("training", "normalization", "data", "mean and deviation of the training images", "data")
     decide("training", "scale", 1.0, "images are seen at their own size")
 

@@ -26,6 +26,7 @@ from maskwright.train.checkpoint import Progress
 from maskwright.train.facts import Facts, gather
 from maskwright.train.loop import Clock, Status, train
 from maskwright.train.losses import make_loss
+from maskwright.train.memory import keep_freed_memory
 from maskwright.train.plan import Plan, make_plan
 
 GIB = 2**30
@@ -160,6 +161,7 @@ def _train(
     resume: bool,
 ) -> Progress:
     """The part that a fresh and a resumed run share."""
+    keep_freed_memory()
     settings, facts, shares = prepared.plan.settings, prepared.facts, prepared.shares
     training = settings.training
     assert training.crop is not None
