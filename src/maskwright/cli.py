@@ -15,7 +15,7 @@ from typing import Annotated, Any, TextIO
 from cyclopts import App, Parameter
 
 from maskwright import __version__, console
-from maskwright.config import Augmentation, Preparation, Settings, Training, load_recipe
+from maskwright.config import Augmentation, Preparation, Settings, Training
 from maskwright.errors import InputWarning, MaskwrightError, SettingError
 
 app = App(
@@ -28,6 +28,7 @@ app = App(
 Json = Annotated[
     bool, Parameter(name="--json", negative="", show_default=False, help="Print the result as JSON on standard output.")
 ]
+Switch = Annotated[bool, Parameter(negative="", show_default=False)]
 TrainingOptions = Annotated[Training, Parameter(name="*", group="Training", negative_iterable="", show_default=False)]
 AugmentationOptions = Annotated[Augmentation, Parameter(name="*", group="Augmentation", negative_iterable="")]
 PreparationOptions = Annotated[
@@ -43,7 +44,7 @@ def demo(
     *,
     out: Path = Path("demo"),
     minutes: float = 4.5,
-    images_only: Annotated[bool, Parameter(negative="")] = False,
+    images_only: Switch = False,
     json: Json = False,
 ) -> None:
     """Generate street scenes, train on them, evaluate on unseen ones, predict, and write a report.
@@ -94,8 +95,8 @@ def plan(
     """
     from maskwright.train.session import prepare
 
-    given = _settings(recipe, training, augmentation, preparation)
-    prepared = prepare(data, given, val=val, say=console.say)
+    given = Settings(training=training, augmentation=augmentation, preparation=preparation)
+    prepared = prepare(data, given, recipe=recipe, val=val, say=console.say)
     if json:
         decisions = {
             section: {name: vars(decision) for name, decision in names.items()}
@@ -141,9 +142,9 @@ def train(
     from maskwright.train import session
 
     started = _process_start()
-    given = _settings(recipe, training, augmentation, preparation)
+    given = Settings(training=training, augmentation=augmentation, preparation=preparation)
     if resume is not None:
-        if given != Settings() or out is not None or val is not None or pretrained is not None:
+        if given != Settings() or recipe is not None or out is not None or val is not None or pretrained is not None:
             raise SettingError(
                 "--resume continues a run exactly as it was planned; other settings have no effect. Leave them out, or "
                 "start a new run without --resume."
@@ -158,12 +159,12 @@ def train(
             raise SettingError(
                 f"--out {out} exists and is not empty. Choose a new folder; or continue that run with --resume {out}."
             )
-        prepared = session.prepare(data, given, val=val, say=console.say)
+        prepared = session.prepare(data, given, recipe=recipe, val=val, pretrained=pretrained, say=console.say)
         run = out or session.default_run_folder(data)
         console.say(f"{prepared.shares.how}\nRun folder: {run}")
         console.print_table("Plan", ("setting", "value", "reason", "source"), prepared.plan.rows(), stderr=True)
         with console.training() as show:
-            done = session.start(run, prepared, started=started, data=data, val=val, pretrained=pretrained, show=show)
+            done = session.start(run, prepared, started=started, show=show)
     best = "not validated" if done.best is None else f"validation mIoU {done.best:.4f} at step {done.best_step}"
     if json:
         console.print_json(
@@ -202,7 +203,6 @@ def evaluate(
     out
         Folder for the numbers; `RUN/evaluations/NAME` by default.
     """
-    from maskwright import runs
     from maskwright.data.formats import open_dataset
     from maskwright.evaluate.evaluator import evaluate as score
     from maskwright.evaluate.report import write_report
@@ -216,7 +216,7 @@ def evaluate(
     if split is not None:
         dataset = dataset.split(split)
         console.say(f"Scoring the {len(dataset.samples)} samples of {data / split}")
-    folder = out or run / runs.EVALUATIONS / _evaluation_name(data, split)
+    folder = out or _evaluation_folder(run, data, split)
     with console.counting("evaluating") as progress:
         evaluation = score(predictor, dataset, folder, progress=progress)
     report = write_report(run)
@@ -234,8 +234,8 @@ def predict(
     *,
     out: Path | None = None,
     overlays: bool = True,
-    probabilities: bool = False,
-    uncertainty: bool = False,
+    probabilities: Switch = False,
+    uncertainty: Switch = False,
     json: Json = False,
 ) -> None:
     """Predict masks of images: a file, a folder, or a pattern in quotes. Originals are never touched.
@@ -332,19 +332,25 @@ def main() -> None:
         sys.exit(0)
 
 
-def _settings(recipe: str | None, training: Training, augmentation: Augmentation, preparation: Preparation) -> Settings:
-    given = Settings(training=training, augmentation=augmentation, preparation=preparation)
-    return given if recipe is None else given.over(load_recipe(recipe))
-
-
 def _print_scores(evaluation: Any) -> None:
     for title, columns, rows in evaluation.tables():
         console.print_table(title, columns, rows)
 
 
-def _evaluation_name(data: Path, split: str | None) -> str:
-    resolved = data.resolve()
-    return split or resolved.name or "data"
+def _evaluation_folder(run: Path, data: Path, split: str | None) -> Path:
+    """`RUN/evaluations/NAME`, named after the data; another data folder's evaluation of that name is left alone."""
+    from maskwright import runs
+
+    source = data.resolve() / split if split else data.resolve()
+    generic = source.name in ("train", "val", "test", "images") and source.parent.name
+    name = f"{source.parent.name}-{source.name}" if generic else source.name
+    number = 1
+    while True:
+        folder = run / runs.EVALUATIONS / (name if number == 1 else f"{name}-{number}")
+        scores = folder / "scores.json"
+        if not scores.exists() or runs.read_json(scores).get("data") == str(data.resolve()):
+            return folder
+        number += 1
 
 
 def _process_start() -> float:

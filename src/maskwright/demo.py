@@ -45,7 +45,7 @@ def run_demo(out: Path, minutes: float, started: float) -> dict[str, Any]:
     prepared = session.prepare(data / "train", given, say=console.say)
     console.say(f"Training for {minutes:g} minutes; {prepared.shares.how}. Run folder: {run}")
     with console.training() as show:
-        done = session.start(run, prepared, started=started, data=data / "train", show=show)
+        done = session.start(run, prepared, started=started, show=show)
     if not done.finished:
         raise KeyboardInterrupt
 

@@ -144,13 +144,13 @@ def test_same_seed_builds_the_same_network() -> None:
 
 
 def test_an_unknown_network_is_refused_with_near_names() -> None:
-    with pytest.raises(ModelError, match=r"no network 'unnet', did you mean 'unet'\?.*fcn32s"):
+    with pytest.raises(ModelError, match=r"no network 'unnet' \(did you mean 'unet'\?\).*fcn32s"):
         build("unnet", 3, 2)
 
 
 def test_an_unknown_option_is_refused_with_the_known_ones() -> None:
     with pytest.raises(
-        ModelError, match=r"'fcn-flat' has no option 'dept', did you mean 'depth'\?.*depth \(default 8\)"
+        ModelError, match=r"'fcn-flat' has no option 'dept' \(did you mean 'depth'\?\).*depth \(default 8\)"
     ):
         build("fcn-flat", 3, 2, {"dept": 3})
 

@@ -30,7 +30,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, write_pairs: WritePairs) -
         model="compact-2", model_options={"widths": [6, 8]}, crop=(32, 32), batch=4, steps=50, lr=0.01, tta=True
     )
     prepared = session.prepare(data, Settings(training=training, augmentation=Augmentation(flip_horizontal=True)))
-    session.start(folder / "run", prepared, started=time.time(), data=data)
+    session.start(folder / "run", prepared, started=time.time())
     return folder
 
 
@@ -115,7 +115,7 @@ def test_tiles_give_what_the_whole_image_gives(
 def test_images_unlike_the_training_data_are_named(predictor: Predictor, image: np.ndarray) -> None:
     with pytest.raises(DataError, match=r"has 1 channel\(s\). Expected 3"):
         predictor(image[:, :, 0])
-    with pytest.raises(DataError, match=r"values are float32. Expected uint8, .* Give the image as it was stored"):
+    with pytest.raises(DataError, match=r"has values of float32. Expected uint8, .* Give the image as it was stored"):
         predictor((image / 255).astype(np.float32))
     with pytest.raises(DataError, match=r"has shape \(4,\). Expected H x W"):
         predictor(np.zeros(4, np.uint8))

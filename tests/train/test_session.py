@@ -33,7 +33,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(maskwright.__file__).parents
 
 def fit(data: Path, run: Path, training: Training = TINY, **sections: Preparation) -> Progress:
     prepared = session.prepare(data, Settings(training=training, **sections))  # type: ignore[arg-type]
-    return session.start(run, prepared, started=time.time(), data=data)
+    return session.start(run, prepared, started=time.time())
 
 
 def command(*arguments: str) -> list[str]:
@@ -224,7 +224,9 @@ def test_images_of_two_kinds_are_refused(discs: Path, tmp_path: Path) -> None:
 
     with Image.open(discs / "images" / "photo03.png") as image:
         image.convert("L").save(discs / "images" / "photo03.png")
-    with pytest.raises(DataError, match=r"Image 'photo03' has 1 channel\(s\) of uint8, but 'photo00' has 3"):
+    with pytest.raises(
+        DataError, match=r"Image 'photo03' \(.*photo03.png\) has 1 channel\(s\) of uint8, but 'photo00' has 3"
+    ):
         fit(discs, tmp_path / "run", TINY)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -22,6 +22,7 @@ from maskwright.data.classes import UNLABELLED
 from maskwright.data.preparation import prepare, prepare_mask
 from maskwright.data.samples import Dataset, Sample
 from maskwright.data.transforms import Tone, ViewRanges, draw_tone, draw_view, warp
+from maskwright.errors import DataError
 
 LOCATIONS = 256
 """Pixels remembered for each class of each image, to centre views on."""
@@ -75,13 +76,15 @@ class Original(NamedTuple):
 class Store:
     """Prepared samples, decoded once and kept up to `budget` bytes."""
 
-    def __init__(self, dataset: Dataset, preparation: Preparation, budget: float) -> None:
+    def __init__(self, dataset: Dataset, preparation: Preparation, budget: float, like: Store | None = None) -> None:
+        """`like` is a store whose images these must resemble in channels and type."""
         self.dataset = dataset
         self.preparation = preparation
         self.budget = budget
         self.kept: dict[str, Prepared] = {}
         self.bytes = 0
         self.originals: dict[str, Original] = {}
+        self._first: tuple[str, int, np.dtype[Any]] | None = None if like is None else like._first
         self._locations: dict[str, dict[int, np.ndarray]] = {}
 
     def get(self, sample: Sample) -> Prepared:
@@ -90,11 +93,22 @@ class Store:
         if found is None:
             pair = self.dataset.read(sample)
             self._note(sample, pair.image)
+            self._check(sample, pair.image)
             found = Prepared(prepare(pair.image, self.preparation), prepare_mask(pair.mask, self.preparation))
             if self.bytes + found.image.nbytes + found.mask.nbytes <= self.budget:
                 self.bytes += found.image.nbytes + found.mask.nbytes
                 self.kept[sample.id] = found
         return found
+
+    def _check(self, sample: Sample, image: np.ndarray) -> None:
+        if self._first is None:
+            self._first = (sample.id, image.shape[2], image.dtype)
+        name, channels, dtype = self._first
+        if image.shape[2] != channels or image.dtype != dtype:
+            raise DataError(
+                f"Image {sample.id!r} ({sample.image.path}) has {image.shape[2]} channel(s) of {image.dtype}, but "
+                f"{name!r} has {channels} of {dtype}. Expected all images of one kind. Convert them, or leave some out."
+            )
 
     def _note(self, sample: Sample, image: np.ndarray) -> None:
         if sample.id not in self.originals:

@@ -53,20 +53,22 @@ def building(scene: Scene, house: House) -> None:
         texture = _facade(rng, light, (height, length), detail, shades)
         scene.canvas.picture(texture, corners, BUILDING)
 
-    gable = rng.random() < 0.35
     back = x + rng.uniform(7, 12) * side
-    if gable:
-        ridge = height + rng.uniform(1.5, 3.5)
-        points = [(x, height, near), ((x + back) / 2, ridge, near), (back, height, near)]
-        scene.canvas.polygon(camera.project(points), light.on(wall * 0.9, near), BUILDING)
+    style = rng.choice(["gable", "mansard", "flat"], p=[0.35, 0.2, 0.45])
+    rise, inward = {"gable": (rng.uniform(1.5, 3.5), abs(back - x) / 2), "mansard": (rng.uniform(1.2, 2.5), 0.7)}.get(
+        str(style), (0.35, -0.2)
+    )
+    # The roof comes first: where it leans away from the eye, the walls hide it.
+    tiles, hip = pick(rng, WALLS) * 0.7, inward if style == "mansard" else 0.0
+    top_x, top_back, top = x + inward * side, back - inward * side, height + rise
+    slope = [(x, height, near), (x, height, far), (top_x, top, far), (top_x, top, near + hip)]
+    color = light.on(tiles, (near + far) / 2, np.array([-side, 0.4, 0]) / 1.08)
+    scene.canvas.polygon(camera.project(slope), color, BUILDING)
+    front = [(x, height, near), (back, height, near), (top_back, top, near + hip), (top_x, top, near + hip)]
+    facing = light.on(tiles if style == "mansard" else wall * 0.9, near)
+    scene.canvas.polygon(camera.project(front), facing, BUILDING)
     face((min(x, back), near), (max(x, back), near), FACING)
     face((x, far if side > 0 else near), (x, near if side > 0 else far), (-side, 0, 0))
-    # Steep tiles where there is a gable, else a flat roof's eaves.
-    rise, inward = (rng.uniform(1.2, 2.5), 0.6) if gable or rng.random() < 0.3 else (0.35, -0.25)
-    tiles = light.on(pick(rng, WALLS) * 0.7, (near + far) / 2, np.array([-side, 0.4, 0]) / 1.08)
-    top = x + inward * side, height + rise
-    slope = [(x, height, near), (x, height, far), (*top, far), (*top, near)]
-    scene.canvas.polygon(camera.project(slope), tiles, BUILDING)
 
 
 def _facade(

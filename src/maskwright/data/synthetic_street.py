@@ -16,11 +16,7 @@ from maskwright.data.synthetic_scenery import building, tree
 from maskwright.data.synthetic_traffic import car, person, sign
 from maskwright.data.synthetic_view import (
     BUILDING,
-    LEAVES,
-    ROAD,
     SKY,
-    TREE,
-    UP,
     WALLS,
     Camera,
     Canvas,
@@ -54,7 +50,7 @@ _MOODS = {
     "night": ((0.24, 0.21, 0.17), (0.27, 0.27, 0.34), 0.3, 120.0),
     "haze": ((0.36, 0.34, 0.3), (0.64, 0.64, 0.64), 0.25, 50.0),
 }
-_MOOD_SHARES = (0.4, 0.24, 0.16, 0.08, 0.12)
+_MOOD_SHARES = (0.46, 0.26, 0.14, 0.05, 0.09)
 _OVERHEAD = {
     "clear": ((55, 110, 190), (105, 155, 215), (80, 125, 170)),
     "overcast": ((150, 155, 162), (120, 124, 130), (185, 188, 190)),
@@ -209,8 +205,8 @@ def _paint_backdrop(scene: Scene, rng: np.random.Generator) -> None:
     """Houses at the end of the street, which hide the horizon."""
     canvas, camera, light = scene.canvas, scene.camera, scene.light
     unit = camera.scale(_BACKDROP)
-    x = start = camera.column_to_x(0, _BACKDROP) - 5
-    end = start + canvas.size[1] / unit + 10
+    x = camera.column_to_x(0, _BACKDROP) - 5
+    end = x + canvas.size[1] / unit + 10
     while x < end:
         wide, high = rng.uniform(6, 18), rng.uniform(4, 20)
         (left, foot), (right, top) = camera.project([(x, 0, _BACKDROP), (x + wide, high, _BACKDROP)])
@@ -224,9 +220,6 @@ def _paint_backdrop(scene: Scene, rng: np.random.Generator) -> None:
                     box = round(u), round(v), max(1, round(unit)), max(1, round(unit * 1.4))
                     cv2.rectangle(canvas.pixels, box, pane, -1)
         x += wide
-    # Where gaps showed ground behind the backdrop's foot it is ground in the mask, too.
-    below = canvas.pixels[int(camera.horizon + camera.focal * camera.height / _BACKDROP) + 1 :, :, 3]
-    below[below == SKY] = ROAD
 
 
 def _photograph(canvas: Canvas, labels_HW: np.ndarray, light: Light, rng: np.random.Generator) -> np.ndarray:
@@ -236,13 +229,13 @@ def _photograph(canvas: Canvas, labels_HW: np.ndarray, light: Light, rng: np.ran
     coarse = cv2.resize(white(rng, (size[0] // 2, size[1] // 2)), size[::-1])
     share_HW = 1 + _GRAIN[labels_HW] * (white(rng, size) * 0.6 + coarse * 0.8)
     share_HW *= 1 + 0.1 * fractal(rng, size, size[1] / 2, 2)  # shadows of clouds
-    share_HW *= vignette(size, rng.uniform(0, 0.3)) * np.float32((1.4 if light.night else 1) * rng.uniform(0.95, 1.25))
-    image *= share_HW[..., None] * np.exp(rng.normal(0, 0.05, 3)).astype(np.float32)
+    share_HW *= vignette(size, rng.uniform(0, 0.3)) * np.float32((1.4 if light.night else 1) * rng.uniform(0.95, 1.15))
+    image *= share_HW[..., None] * np.exp(rng.normal(0, 0.04, 3)).astype(np.float32)
 
-    levels = 255 * (np.arange(256) / 255) ** rng.uniform(0.8, 1.15)
-    levels = (levels - 110) * rng.uniform(0.85, 1.15) + 110 + rng.uniform(-12, 12)
+    levels = 255 * (np.arange(256) / 255) ** rng.uniform(0.85, 1.1)
+    levels = (levels - 110) * rng.uniform(0.9, 1.1) + 110 + rng.uniform(-8, 8)
     curve = np.clip(levels, 0, 255).astype(np.float32)
     sharp = curve[np.clip(image, 0, 255).astype(np.uint8)]
     finished = np.asarray(cv2.GaussianBlur(sharp, (0, 0), rng.uniform(0.3, 0.8)), np.float32)
-    finished += rng.standard_normal(finished.shape, dtype=np.float32) * np.float32(rng.uniform(2, 5))
+    finished += rng.standard_normal(finished.shape, dtype=np.float32) * np.float32(rng.uniform(1.5, 4))
     return np.clip(finished, 0, 255).astype(np.uint8)

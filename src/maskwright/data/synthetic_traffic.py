@@ -11,12 +11,12 @@ import numpy as np
 
 from maskwright.data.synthetic_view import (
     CAR,
+    CLOTHES,
     PAINT,
     PERSON,
     PLATES,
     SIGN,
     SKIN,
-    WALLS,
     Palette,
     Scene,
     Thing,
@@ -146,7 +146,7 @@ def person(scene: Scene, thing: Thing) -> None:
         aside = np.array([0.3 * sunny, 0])
         canvas.limb(a + aside * first, b + aside * last, (first * 0.62, last * 0.62), lit, PERSON)
 
-    shirt, trousers, shoes, bag = (shade(pick(rng, PAINT + WALLS)) for _ in range(4))
+    shirt, trousers, shoes, bag = (shade(pick(rng, CLOTHES)) for _ in range(4))
     skin, hair = shade(pick(rng, SKIN, 0.08)), shade(pick(rng, _HAIR))
     sleeves = shirt if rng.random() < 0.65 else skin
     broad, stride, swing = (
@@ -210,6 +210,8 @@ def sign(scene: Scene, thing: Thing) -> None:
         phase = rng.choice([-0.5, -0.5, 0.5])  # upright, or give way
     angles = np.pi * phase + np.arange(sides) * 2 * np.pi / sides
     outline = np.stack([np.cos(angles), np.sin(angles)], axis=1) * radius
+    canvas.polygon(middle + outline, light.on(PLATES[3] if albedo.sum() < 1.8 else _BLACK, z), SIGN)
+    outline *= 0.88
     canvas.polygon(middle + outline, plate, SIGN)
     style = rng.random()
     if style < 0.55:  # a rim, with or without a stroke

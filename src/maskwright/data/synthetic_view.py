@@ -20,20 +20,22 @@ FACING = (0.0, 0.0, -1.0)
 _NEAR = 0.4  # metres; nothing is drawn nearer
 SKY, BUILDING, ROAD, TREE, CAR, PERSON, SIGN = range(7)
 
-# The palettes overlap on purpose: grey walls, cars and clothes look like asphalt or cloud, green ones like leaves,
-# autumn leaves like brick. Only shape, texture and place tell them apart.
+# The palettes overlap: walls, cars and clothes may be as grey as asphalt or cloud, as green as leaves, as red as signs.
 Palette = tuple[tuple[float, float, float], ...]
 WALLS: Palette = (
-    (0.55, 0.3, 0.22), (0.72, 0.66, 0.55), (0.5, 0.5, 0.5), (0.8, 0.8, 0.78), (0.36, 0.42, 0.5), (0.45, 0.52, 0.4),
-    (0.68, 0.5, 0.3), (0.3, 0.26, 0.25), (0.62, 0.7, 0.78), (0.7, 0.52, 0.48),
+    (0.55, 0.3, 0.22), (0.72, 0.66, 0.55), (0.6, 0.42, 0.32), (0.78, 0.76, 0.7), (0.52, 0.51, 0.5), (0.68, 0.52, 0.32),
+    (0.7, 0.54, 0.48),
 )  # fmt: skip
 LEAVES: Palette = (
-    (0.2, 0.33, 0.12), (0.28, 0.4, 0.14), (0.14, 0.25, 0.14), (0.3, 0.36, 0.12), (0.22, 0.36, 0.2), (0.35, 0.42, 0.18),
-    (0.5, 0.45, 0.14), (0.55, 0.28, 0.12),
+    (0.2, 0.33, 0.12), (0.28, 0.4, 0.14), (0.14, 0.25, 0.14), (0.3, 0.36, 0.12), (0.22, 0.36, 0.2), (0.5, 0.4, 0.14),
 )  # fmt: skip
 PAINT: Palette = (
     (0.5, 0.5, 0.52), (0.78, 0.78, 0.78), (0.09, 0.09, 0.1), (0.3, 0.31, 0.33), (0.55, 0.1, 0.08), (0.12, 0.2, 0.42),
-    (0.18, 0.3, 0.18), (0.62, 0.52, 0.3), (0.65, 0.6, 0.15), (0.45, 0.6, 0.7), (0.4, 0.24, 0.16),
+    (0.18, 0.3, 0.18), (0.65, 0.6, 0.15), (0.45, 0.6, 0.7),
+)  # fmt: skip
+CLOTHES: Palette = (
+    (0.62, 0.1, 0.1), (0.1, 0.16, 0.45), (0.72, 0.6, 0.1), (0.75, 0.75, 0.75), (0.1, 0.1, 0.12), (0.1, 0.42, 0.42),
+    (0.4, 0.14, 0.42), (0.75, 0.38, 0.12),
 )  # fmt: skip
 SKIN: Palette = (
     (0.8, 0.6, 0.48), (0.62, 0.43, 0.31), (0.4, 0.26, 0.18), (0.26, 0.17, 0.12), (0.85, 0.68, 0.58),
@@ -43,7 +45,7 @@ PLATES: Palette = (
 )  # fmt: skip
 
 
-def pick(rng: np.random.Generator, palette: Palette, spread: float = 0.15) -> np.ndarray:
+def pick(rng: np.random.Generator, palette: Palette, spread: float = 0.1) -> np.ndarray:
     """One colour of a palette, made lighter or darker and shifted in hue at random."""
     chosen = np.asarray(palette[rng.integers(len(palette))])
     changed: np.ndarray = np.clip(chosen * np.exp(rng.normal(0, spread) + rng.normal(0, spread / 3, 3)), 0.02, 0.95)

@@ -154,9 +154,14 @@ def _given(content: Mapping[str, Any], plan: Plan) -> list[str]:
         values = mapping(settings.get(section))
         for row in rows:
             name, value = row["name"], values.get(row["name"])
-            if row["source"] != "given" or value is None or isinstance(value, Mapping):
+            if row["source"] not in ("given", "recipe") or value is None:
                 continue
             option = name.replace("_", "-")
+            if isinstance(value, Mapping):
+                for key, item in value.items():
+                    for one in item if isinstance(item, list) else [item]:
+                        words += [f"--{option}.{key}", str(one)]
+                continue
             if isinstance(value, bool):
                 words.append(f"--{option}" if value else f"--no-{option}")
             else:

@@ -115,7 +115,7 @@ def unet(pretrained_weights: Path | str | None = None, input_size: Sequence[int]
 
 def _near(name: str, known: Mapping[str, Any]) -> str:
     found = difflib.get_close_matches(name, known, n=2)
-    return f", did you mean {' or '.join(map(repr, found))}?" if found else ""
+    return f" (did you mean {' or '.join(map(repr, found))}?)" if found else ""
 
 
 def _fits(value: Any, default: Any) -> bool:

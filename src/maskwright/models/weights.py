@@ -37,7 +37,22 @@ def load_weights(module: nn.Module, path: Path) -> None:
 
     Raises ModelError if the file cannot be read, or lists the names that are missing, unexpected or of another shape.
     """
-    _load(module, read_weights(Path(path)), Path(path))
+    _load(module, _of_network(module, read_weights(Path(path))), Path(path))
+
+
+def load_pretrained(network: nn.Module, path: Path) -> None:
+    """Read weights to start training from: those of the whole network, or of its encoder alone.
+
+    A file that has none of the network's other names, such as a torchvision ResNet checkpoint, is read into
+    `network.encoder`. Raises ModelError as `load_weights` and `load_encoder` do.
+    """
+    encoder = getattr(network, "encoder", None)
+    if isinstance(encoder, nn.Module):
+        state = _of_network(network, read_weights(Path(path)))
+        if not any(name.startswith("encoder.") for name in state):
+            load_encoder(encoder, path)
+            return
+    load_weights(network, path)
 
 
 def load_encoder(encoder: nn.Module, path: Path) -> None:
@@ -95,6 +110,19 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
             "Expected a state_dict; save one with torch.save(model.state_dict(), path)."
         )
     return dict(loaded)
+
+
+def _of_network(module: nn.Module, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The network's part of a state that `save_weights` wrote of a Segmenter, if the module is a bare network.
+
+    The mean and deviation that go with it belong to the images it was trained on.
+    """
+    prefix = "network."
+    if not any(name.startswith(prefix) for name in state) or any(
+        name.startswith(prefix) for name in module.state_dict()
+    ):
+        return state
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name not in ("mean", "std")}
 
 
 def _load(module: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:

@@ -14,8 +14,11 @@ import numpy as np
 from maskwright import runs
 from maskwright.data.classes import UNLABELLED
 from maskwright.data.images import IMAGE_SUFFIXES, read_image, write_mask, write_picture
-from maskwright.errors import EmptyDataError, PairingError
+from maskwright.errors import DataError, EmptyDataError, PairingError
 from maskwright.predict.predictor import Prediction, Predictor
+
+LISTED = 5
+"""Failures told in full."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,7 @@ def find_images(pattern: str) -> list[Path]:
     """
     path = Path(pattern)
     if path.is_dir():
-        folder = path / "images" if (path / "images").is_dir() else path
+        folder = next((inner for inner in path.iterdir() if inner.is_dir() and inner.name.lower() == "images"), path)
         found = [file for file in folder.iterdir() if _is_image(file)]
         where = f"in the folder {folder}"
     elif path.is_file():
@@ -82,7 +85,8 @@ def predict_files(
 ) -> list[Written]:
     """Predict images one after the other and write, for each, `out/masks/<stem>.png` and what else is asked for.
 
-    Raises PairingError before anything is written if an output would overwrite an input.
+    An image that cannot be read or does not suit the model does not stop the others: at the end a DataError names all
+    such images. Raises PairingError before anything is written if an output would overwrite an input.
     """
     sources = {image.resolve() for image in images}
     for image in images:
@@ -91,10 +95,15 @@ def predict_files(
             if target in sources:
                 raise PairingError(f"Writing {target} would overwrite an input. Choose another folder with --out.")
     written = []
+    failed: list[str] = []
     for done, image in enumerate(images):
         progress(done, len(images))
-        source = read_image(image)
-        prediction = predictor(source.pixels, source.valid)
+        try:
+            source = read_image(image)
+            prediction = predictor(source.pixels, source.valid, name=str(image))
+        except DataError as error:
+            failed.append(str(error))
+            continue
         mask = out / "masks" / f"{image.stem}.png"
         write_mask(mask, prediction.mask, predictor.classes)
         if overlays:
@@ -120,6 +129,12 @@ def predict_files(
             )
         )
     progress(len(images), len(images))
+    if failed:
+        more = f"\n  ... and {len(failed) - LISTED} more" if len(failed) > LISTED else ""
+        raise DataError(
+            f"{len(failed)} of {len(images)} image(s) could not be predicted; the masks of the others are in "
+            f"{out / 'masks'}.\n  " + "\n  ".join(failed[:LISTED]) + more
+        )
     return written
 
 

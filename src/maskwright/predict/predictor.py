@@ -127,13 +127,14 @@ class Predictor:
                 f"{folder / runs.RUN} has no {missing}. Expected a file that Maskwright wrote; restore it from a copy."
             ) from None
 
-    def __call__(self, image: np.ndarray, valid: np.ndarray | None = None) -> Prediction:
+    def __call__(self, image: np.ndarray, valid: np.ndarray | None = None, *, name: str = "The image") -> Prediction:
         """Segment one image.
 
         Parameters
         ----------
         image : H x W or H x W x C, the type and the native values of the training images.
         valid : H x W bool, optional; where False, the mask is 255.
+        name : what errors and warnings call the image.
 
         Raises
         ------
@@ -143,8 +144,8 @@ class Predictor:
         pixels = np.asarray(image)
         pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
         if pixels.ndim != 3 or not pixels.size:
-            raise DataError(f"The image has shape {np.shape(image)}. Expected H x W or H x W x C, with pixels in it.")
-        self.check(pixels)
+            raise DataError(f"{name} has shape {np.shape(image)}. Expected H x W or H x W x C, with pixels in it.")
+        self.check(pixels, name)
         if pixels.dtype == np.float32:
             pixels = np.nan_to_num(pixels, nan=0.0, posinf=0.0, neginf=0.0)
         prepared = prepare(pixels, self.preparation)
@@ -157,7 +158,9 @@ class Predictor:
         mask = probabilities_KHW.argmax(0).astype(np.uint8)
         if valid is not None:
             if valid.shape != mask.shape:
-                raise DataError(f"The valid mask has shape {valid.shape}. Expected that of the image, {mask.shape}.")
+                raise DataError(
+                    f"{name}: the valid mask has shape {valid.shape}. Expected that of the image, {mask.shape}."
+                )
             mask[~valid] = UNLABELLED
         return Prediction(
             image=pixels,
@@ -166,17 +169,17 @@ class Predictor:
             classes=self.classes,
         )
 
-    def check(self, pixels: np.ndarray) -> None:
+    def check(self, pixels: np.ndarray, name: str = "The image") -> None:
         """Compare an H x W x C image with the training data (DESIGN contract 10); raises and warns as `__call__`."""
         known = self.run["input"]
         if pixels.shape[2] != known["channels"]:
             raise DataError(
-                f"The image has {pixels.shape[2]} channel(s). Expected {known['channels']}, as in the training images "
+                f"{name} has {pixels.shape[2]} channel(s). Expected {known['channels']}, as in the training images "
                 f"of {self.source}. Convert it, or train a model on such images."
             )
         if str(pixels.dtype) != known["dtype"]:
             raise DataError(
-                f"The image's values are {pixels.dtype}. Expected {known['dtype']}, the native type of the training "
+                f"{name} has values of {pixels.dtype}. Expected {known['dtype']}, the native type of the training "
                 f"images of {self.source}, from {known['low']:g} to {known['high']:g}. Give the image as it was "
                 "stored, without scaling it."
             )
@@ -185,7 +188,7 @@ class Predictor:
         inside = float(np.mean((seen >= known["low"]) & (seen <= known["high"])))
         if inside < 0.5 or high < 0.1 * known["middle"]:
             warnings.warn(
-                f"The image is unlike the training data: its values run from {low:g} to {high:g} (1st to 99th "
+                f"{name} is unlike the training data: its values run from {low:g} to {high:g} (1st to 99th "
                 f"percentile, median {middle:g}), those of the training images from {known['low']:g} to "
                 f"{known['high']:g} (median {known['middle']:g}). Its mask may be poor.",
                 InputWarning,

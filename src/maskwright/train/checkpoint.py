@@ -94,9 +94,14 @@ def load(run: Path, module: nn.Module, optimizer: torch.optim.Optimizer, average
         if average is not None:
             for name, value in _under(tensors, "average.").items():
                 average.state[name].copy_(value)
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         state: dict[int, dict[str, torch.Tensor]] = {}
         for key, value in _under(tensors, "optimizer.").items():
             index, name = key.split(".", 1)
+            like = parameters[int(index)]
+            if value.shape == like.shape:
+                # Fused optimisers walk weights and moments in step through memory: the layouts have to be the same.
+                value = torch.empty_like(like, dtype=value.dtype).copy_(value)
             state.setdefault(int(index), {})[name] = value
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
         return Progress(**content)

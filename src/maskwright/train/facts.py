@@ -67,12 +67,12 @@ class Facts:
 def gather(store: Store, samples: Sequence[Sample], classes: ClassTable, device: str) -> Facts:
     """Look at the training samples (at most `LOOKED_AT` of them) and count.
 
-    Raises DataError if images differ in channels or type, or if no pixel is labelled.
+    Raises DataError if no pixel is labelled, and what reading the samples raises.
     """
     ordered = sorted(samples, key=lambda sample: sample.id)
     chosen = [ordered[i] for i in np.unique(np.linspace(0, len(ordered) - 1, min(LOOKED_AT, len(ordered))).astype(int))]
     count = len(classes)
-    first: tuple[str, int, np.dtype[Any]] | None = None
+    kind: tuple[int, np.dtype[Any]] | None = None
     heights, widths = [], []
     weight, total, square = 0.0, np.zeros(1), np.zeros(1)
     pixels, thick = np.zeros(count), np.zeros(count)
@@ -80,10 +80,9 @@ def gather(store: Store, samples: Sequence[Sample], classes: ClassTable, device:
     rows, columns = np.zeros((count, BANDS)), np.zeros((count, BANDS))
     for sample in chosen:
         image, mask = store.get(sample)
-        if first is None:
-            first = (sample.id, image.shape[2], image.dtype)
+        if kind is None:
+            kind = (image.shape[2], image.dtype)
             total, square = np.zeros(image.shape[2]), np.zeros(image.shape[2])
-        check_alike(sample.id, image, first)
         heights.append(mask.shape[0])
         widths.append(mask.shape[1])
         seen = image.reshape(-1, image.shape[2])[:: max(1, mask.size // 65536)].astype(np.float64)
@@ -98,7 +97,7 @@ def gather(store: Store, samples: Sequence[Sample], classes: ClassTable, device:
             thick[index] += cv2.erode(region, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))).sum()
             rows[index] += [part.mean() if part.size else 0 for part in np.array_split(region, BANDS, 0)]
             columns[index] += [part.mean() if part.size else 0 for part in np.array_split(region, BANDS, 1)]
-    assert first is not None, "a data set has samples"
+    assert kind is not None, "a data set has samples"
     if not pixels.sum():
         raise DataError(
             f"No pixel of the {len(chosen)} training masks looked at is labelled: all are 255 or listed as unlabelled. "
@@ -108,8 +107,8 @@ def gather(store: Store, samples: Sequence[Sample], classes: ClassTable, device:
     return Facts(
         images=len(ordered),
         looked_at=len(chosen),
-        channels=first[1],
-        dtype=str(first[2]),
+        channels=kind[0],
+        dtype=str(kind[1]),
         height=_spread(heights),
         width=_spread(widths),
         mean=tuple(round(float(v), 6) for v in mean),
@@ -122,16 +121,6 @@ def gather(store: Store, samples: Sequence[Sample], classes: ClassTable, device:
         device=device,
         cores=os.cpu_count() or 1 if device != "cpu" else torch.get_num_threads(),
     )
-
-
-def check_alike(name: str, image: np.ndarray, first: tuple[str, int, np.dtype[Any]]) -> None:
-    """Raise DataError unless an image has the channels and the type of the first one (its id, channels, type)."""
-    if image.shape[2] != first[1] or image.dtype != first[2]:
-        raise DataError(
-            f"Image {name!r} has {image.shape[2]} channel(s) of {image.dtype}, but {first[0]!r} has {first[1]} of "
-            f"{first[2]}. Expected all images of one kind. Convert them, or leave some out"
-            + (", or choose common channels with --bands." if image.dtype == first[2] else ".")
-        )
 
 
 def _spread(values: list[int]) -> tuple[int, int, int]:

@@ -99,7 +99,7 @@ def train(
         clock = Clock(started=clock.started, before=done.elapsed)
     log = Log(run / runs.LOG, after=done.step)
     log.write("start", step=done.step, seconds=clock.elapsed(), resumed=resume)
-    checked = _spread(validation[1], VALIDATION_IMAGES)
+    checked = validation_samples(validation[1])
     saved = time.monotonic()
     miou: float | None = done.best
 
@@ -257,11 +257,12 @@ def _seed_of(seed: int, step: int) -> int:
     return int(np.random.SeedSequence([seed, 2, step]).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _spread(samples: Sequence[Sample], most: int) -> list[Sample]:
+def validation_samples(samples: Sequence[Sample]) -> list[Sample]:
+    """At most `VALIDATION_IMAGES` samples, spread evenly: those that every validation looks at."""
     ordered = sorted(samples, key=lambda sample: sample.id)
-    if len(ordered) <= most:
+    if len(ordered) <= VALIDATION_IMAGES:
         return ordered
-    return [ordered[i] for i in np.linspace(0, len(ordered) - 1, most).astype(int)]
+    return [ordered[i] for i in np.linspace(0, len(ordered) - 1, VALIDATION_IMAGES).astype(int)]
 
 
 @contextmanager

@@ -37,7 +37,7 @@ class Decision:
     value: Any
     reason: str
     source: str
-    """given (by the user or a recipe), data, machine, or default."""
+    """given (by the user), recipe, data, or default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,32 +86,47 @@ class Plan:
         ]
 
 
-def make_plan(given: Settings, facts: Facts) -> Plan:
-    """Decide what `given` leaves open.
+def make_plan(
+    settings: Settings,
+    facts: Facts,
+    *,
+    given: Settings | None = None,
+    recipe: str | None = None,
+) -> Plan:
+    """Decide what `settings` leave open.
+
+    `settings` are those of the user over those of the recipe named `recipe`; `given` are the user's alone, to tell
+    which is which.
 
     Raises SettingError for settings that contradict each other or the data.
     """
+    by_user = (settings if given is None else given).to_dict()
     decisions: dict[str, dict[str, Decision]] = {
-        section: {name: Decision(value=value, reason="you said so", source="given") for name, value in names.items()}
-        for section, names in given.to_dict().items()
+        section: {
+            name: Decision(value=value, reason="you said so", source="given")
+            if name in by_user[section]
+            else Decision(value=value, reason=f"recipe {recipe}", source="recipe")
+            for name, value in names.items()
+        }
+        for section, names in settings.to_dict().items()
     }
 
     def decide(section: str, name: str, value: Any, reason: str, source: str = "default") -> Any:
         decided = decisions[section].setdefault(name, Decision(value=value, reason=reason, source=source))
         return decided.value
 
-    _decide_training(given, facts, decide)
+    if settings.training.minutes is None and settings.training.steps is None:
+        decide("training", "minutes", DEFAULT_MINUTES, "no budget was given; --minutes or --steps sets one")
+    _decide_training(facts, decide)
     _decide_augmentation(facts, decide)
     values = {section: {name: d.value for name, d in names.items()} for section, names in decisions.items()}
-    settings = Settings.from_dict(values, "plan")
-    _refuse_contradictions(settings, facts)
-    return Plan(settings=settings, decisions=decisions, facts=facts.to_dict())
+    planned = Settings.from_dict(values, "plan")
+    _refuse_contradictions(planned, facts)
+    return Plan(settings=planned, decisions=decisions, facts=facts.to_dict())
 
 
-def _decide_training(given: Settings, facts: Facts, decide: Any) -> None:
-    """Network, view, optimiser, budget."""
-    if given.training.minutes is None and given.training.steps is None:
-        decide("training", "minutes", DEFAULT_MINUTES, "no budget was given; --minutes or --steps sets one")
+def _decide_training(facts: Facts, decide: Any) -> None:
+    """Network, view, optimiser."""
     thick = sum(facts.thick_share) / len(facts.thick_share)
     fold = 2 if thick < THIN else 4
     model = decide(
@@ -172,9 +187,16 @@ def _refuse_contradictions(settings: Settings, facts: Facts) -> None:
             f"normalization = 'imagenet' is for 3 channels, and the images have {facts.channels}. "
             "Use normalization = 'data', or choose three channels with --bands."
         )
+    if settings.training.class_weighting and "ce" not in (settings.training.loss or ""):
+        raise SettingError(
+            f"class_weighting = {settings.training.class_weighting:g} acts on cross-entropy, and loss = "
+            f"{settings.training.loss!r} has none, so it would have no effect. Use loss = 'ce+dice', or leave it out."
+        )
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(item)}" for name, item in value.items())
     if isinstance(value, list):
         return " ".join(_shown(item) for item in value)
     return f"{value:g}" if isinstance(value, float) else str(value)

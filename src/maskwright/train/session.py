@@ -12,19 +12,19 @@ import numpy as np
 import torch
 
 from maskwright import runs
-from maskwright.config import Settings, Training
+from maskwright.config import Settings, Training, load_recipe
 from maskwright.data.classes import ClassTable
 from maskwright.data.formats import open_dataset
 from maskwright.data.loader import Loader, Store
-from maskwright.data.samples import Dataset, Sample, hold_out
+from maskwright.data.samples import Dataset, hold_out
 from maskwright.errors import RunError, SettingError
-from maskwright.models.encoders import ResNet
-from maskwright.models.weights import load_encoder, load_weights
+from maskwright.models.segmenter import Segmenter
+from maskwright.models.weights import load_pretrained
 from maskwright.predict.predictor import best_device, make_segmenter
 from maskwright.train import checkpoint
 from maskwright.train.checkpoint import Progress
 from maskwright.train.facts import Facts, gather
-from maskwright.train.loop import Clock, Status, train
+from maskwright.train.loop import Clock, Status, train, validation_samples
 from maskwright.train.losses import make_loss
 from maskwright.train.memory import keep_freed_memory
 from maskwright.train.plan import Plan, make_plan
@@ -45,61 +45,89 @@ class Shares:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A data folder looked at, and the plan for it."""
+    """A data folder looked at, the plan for it, and the network that the plan asks for."""
 
+    data: Path
+    val: Path | None
+    pretrained: Path | None
     shares: Shares
     store: Store
+    validation_store: Store
     facts: Facts
     plan: Plan
+    network: dict[str, Any]
+    """As in `run.json`; see `make_segmenter`."""
+    segmenter: Segmenter
 
 
 Say = Callable[[str], None]
 
 
-def prepare(data: Path, given: Settings, *, val: Path | None = None, say: Say = lambda text: None) -> Prepared:
-    """Open a data folder, hold out the validation share, look at the images and decide the plan; nothing is written."""
-    shares = _share(data, given.training, val, say)
-    store = _store(shares.training, given)
+def prepare(
+    data: Path,
+    given: Settings,
+    *,
+    recipe: str | None = None,
+    val: Path | None = None,
+    pretrained: Path | None = None,
+    say: Say = lambda text: None,
+) -> Prepared:
+    """Open a data folder, hold out the validation share, look at the images, decide the plan and build the network.
+
+    Nothing is written. Raises a MaskwrightError for whatever would stop training: data, settings, network or weights.
+    """
+    settings = given if recipe is None else given.over(load_recipe(recipe))
+    if val is not None and given.training.val_share is not None:
+        raise SettingError(
+            f"--val {val} replaces the validation share, so val_share = {given.training.val_share:g} has no effect. "
+            "Give one of them."
+        )
+    shares = _share(data, settings.training, val, say)
+    store = _store(shares.training, settings)
     device = best_device()
-    if device.type == "cuda":
-        torch.backends.cudnn.benchmark = True
     facts = gather(store, shares.training.samples, shares.training.classes, str(device))
-    return Prepared(shares=shares, store=store, facts=facts, plan=make_plan(given, facts))
+    validation_store = _store(shares.validation, settings, like=store)
+    for sample in validation_samples(shares.validation.samples):
+        validation_store.get(sample)
+    plan = make_plan(settings, facts, given=given, recipe=recipe)
+    network = _network(plan, facts, shares.training.classes)
+    torch.manual_seed(plan.settings.training.seed or 0)
+    segmenter = make_segmenter(network)
+    if pretrained is not None:
+        load_pretrained(segmenter.network, pretrained)
+    return Prepared(
+        data=data,
+        val=val,
+        pretrained=pretrained,
+        shares=shares,
+        store=store,
+        validation_store=validation_store,
+        facts=facts,
+        plan=plan,
+        network=network,
+        segmenter=segmenter.to(device),
+    )
 
 
 def start(
-    run: Path,
-    prepared: Prepared,
-    *,
-    started: float,
-    data: Path,
-    val: Path | None = None,
-    pretrained: Path | None = None,
-    show: Callable[[Status], None] = lambda status: None,
+    run: Path, prepared: Prepared, *, started: float, show: Callable[[Status], None] = lambda status: None
 ) -> Progress:
     """Train into the folder `run`, which must be empty; `started` is the `time.time()` at which the budget began."""
-    plan, shares = prepared.plan, prepared.shares
-    settings = plan.settings
+    shares, settings = prepared.shares, prepared.plan.settings
     with runs.locked(run):
-        torch.manual_seed(settings.training.seed or 0)
-        network = _network(plan, prepared.facts, shares.training.classes)
-        segmenter = make_segmenter(network)
-        if pretrained is not None:
-            _load_pretrained(segmenter.network, pretrained)
-        segmenter.to(best_device())
-        plan.save(run)
+        prepared.plan.save(run)
         content: dict[str, Any] = {
             "schema": runs.SCHEMA,
             "kind": "run",
             "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "classes": shares.training.classes.to_dict(),
-            "network": network,
+            "network": prepared.network,
             "preparation": settings.to_dict()["preparation"],
             "tta": _tta(settings),
             "input": _input(prepared.store),
             "data": {
-                "path": str(data.resolve()),
-                "val": None if val is None else str(val.resolve()),
+                "path": str(prepared.data.resolve()),
+                "val": None if prepared.val is None else str(prepared.val.resolve()),
                 "fingerprint": shares.training.fingerprint(),
                 "validation_fingerprint": shares.validation.fingerprint() if shares.validation.samples else None,
                 "how": shares.how,
@@ -107,14 +135,14 @@ def start(
                 "validation": [sample.id for sample in shares.validation.samples],
             },
             "settings": settings.to_dict(),
-            "pretrained": None if pretrained is None else str(pretrained),
+            "pretrained": None if prepared.pretrained is None else str(prepared.pretrained),
             "device": _device_name(),
             "software": runs.software(),
             "seed": settings.training.seed,
             "scores": {},
         }
         runs.write_json(run / runs.RUN, content)
-        return _train(run, content, prepared, segmenter, Clock(started=started), show, resume=False)
+        return _train(run, content, prepared, Clock(started=started), show, resume=False)
 
 
 def resume(
@@ -138,23 +166,31 @@ def resume(
                 "Nothing is left to resume; `maskwright evaluate` and `predict` use it."
             )
         path = data or Path(content["data"]["path"])
-        val = content["data"]["val"]
-        shares = _share(path, plan.settings.training, None if val is None else Path(val), say)
+        val = None if content["data"]["val"] is None else Path(content["data"]["val"])
+        shares = _share(path, plan.settings.training, val, say)
         _same(run, content["data"]["fingerprint"], shares.training, path)
         if shares.validation.samples:
             _same(run, content["data"]["validation_fingerprint"], shares.validation, path)
         store = _store(shares.training, plan.settings)
-        segmenter = make_segmenter(content["network"]).to(best_device())
-        facts = Facts.from_dict(plan.facts)
-        prepared = Prepared(shares=shares, store=store, facts=facts, plan=plan)
-        return _train(run, content, prepared, segmenter, Clock(started=started), show, resume=True)
+        prepared = Prepared(
+            data=path,
+            val=val,
+            pretrained=None,
+            shares=shares,
+            store=store,
+            validation_store=_store(shares.validation, plan.settings, like=store),
+            facts=Facts.from_dict(plan.facts),
+            plan=plan,
+            network=content["network"],
+            segmenter=make_segmenter(content["network"]).to(best_device()),
+        )
+        return _train(run, content, prepared, Clock(started=started), show, resume=True)
 
 
 def _train(
     run: Path,
     content: dict[str, Any],
     prepared: Prepared,
-    segmenter: torch.nn.Module,
     clock: Clock,
     show: Callable[[Status], None],
     *,
@@ -162,10 +198,12 @@ def _train(
 ) -> Progress:
     """The part that a fresh and a resumed run share."""
     keep_freed_memory()
+    segmenter = prepared.segmenter
     settings, facts, shares = prepared.plan.settings, prepared.facts, prepared.shares
     training = settings.training
     assert training.crop is not None
     device = next(segmenter.parameters()).device
+    torch.backends.cudnn.benchmark = device.type == "cuda"
     loader = Loader(
         prepared.store,
         shares.training.samples,
@@ -184,9 +222,9 @@ def _train(
         weights = torch.tensor(weight_K / (weight_K * share_K).sum(), dtype=torch.float32, device=device)
     done = train(
         run,
-        segmenter,  # type: ignore[arg-type]
+        segmenter,
         loader,
-        (_store(shares.validation, settings), shares.validation.samples),
+        (prepared.validation_store, shares.validation.samples),
         training,
         make_loss(training.loss or "", weights),
         clock,
@@ -221,18 +259,9 @@ def _share(data: Path, training: Training, val: Path | None, say: Say) -> Shares
     return Shares(training=pool.with_samples(kept), validation=pool.with_samples(held), how=how)
 
 
-def _load_pretrained(network: torch.nn.Module, path: Path) -> None:
-    """A torchvision checkpoint into the network's ResNet encoder, if it has one, else weights of the whole network."""
-    encoder = getattr(network, "encoder", None)
-    if isinstance(encoder, ResNet):
-        load_encoder(encoder, path)
-    else:
-        load_weights(network, path)
-
-
-def _store(dataset: Dataset, settings: Settings) -> Store:
+def _store(dataset: Dataset, settings: Settings, like: Store | None = None) -> Store:
     gib = DEFAULT_CACHE if settings.training.cache is None else settings.training.cache
-    return Store(dataset, settings.preparation, gib * GIB)
+    return Store(dataset, settings.preparation, gib * GIB, like)
 
 
 def _network(plan: Plan, facts: Facts, classes: ClassTable) -> dict[str, Any]:
@@ -296,7 +325,7 @@ def _same(run: Path, known: dict[str, Any], dataset: Dataset, path: Path) -> Non
 
 
 def _budget(training: Training) -> str:
-    return f"{training.steps} steps" if training.steps else f"{training.minutes:g} minutes"
+    return f"{training.steps} steps" if training.steps else f"{training.minutes:g} min"
 
 
 def _device_name() -> str:
@@ -313,4 +342,4 @@ def default_run_folder(data: Path) -> Path:
     return runs.fresh_folder(Path("runs"), name or "run")
 
 
-__all__ = ["Prepared", "Sample", "default_run_folder", "prepare", "resume", "start"]
+__all__ = ["Prepared", "default_run_folder", "prepare", "resume", "start"]
