@@ -82,6 +82,26 @@ def test_train_evaluate_predict(discs: Path, write_pairs: Callable[..., Path], t
         assert entropy.mode.startswith("I")
 
 
+def test_evaluations_of_two_folders_of_one_name_do_not_meet(
+    discs: Path, write_pairs: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    run("train", discs, "--out", folder, "--steps", "2", *TINY)
+    for name in ("a", "b"):
+        write_pairs(tmp_path / name / "deep" / "test", 2)
+        run("evaluate", folder, tmp_path / name / "deep" / "test")
+    run("evaluate", folder, tmp_path / "a" / "deep" / "test")
+    assert sorted(path.name for path in (folder / "evaluations").iterdir()) == ["deep-test", "deep-test-2"]
+
+
+def test_a_failed_start_does_not_block_the_next(discs: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    wrong = run("train", discs, "--out", folder, "--steps", "2", "--pretrained", discs / "classes.toml", *TINY, code=2)
+    assert "classes.toml" in wrong.stderr
+    assert not folder.exists()
+    run("train", discs, "--out", folder, "--steps", "2", *TINY)
+
+
 def test_a_plan_is_shown_without_training(discs: Path, tmp_path: Path) -> None:
     shown = run("plan", discs, "--minutes", "3", cwd=tmp_path)
     assert "compact" in shown.stdout

@@ -43,7 +43,7 @@ Recipe = Annotated[
 def demo(
     *,
     out: Path = Path("demo"),
-    minutes: float = 4.5,
+    minutes: float = 5.2,
     images_only: Switch = False,
     json: Json = False,
 ) -> None:

@@ -9,7 +9,7 @@ from maskwright import console, runs
 from maskwright.config import Settings, Training
 from maskwright.errors import SettingError
 
-COUNTS = {"train": 160, "test": 32}
+COUNTS = {"train": 320, "test": 40}
 MARK = ".maskwright-demo"
 """A file that tells a folder as an earlier demo's, which may be written over."""
 

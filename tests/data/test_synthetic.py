@@ -14,12 +14,12 @@ from maskwright.data.formats import open_dataset
 from maskwright.data.holdout import hold_out
 from maskwright.data.images import read_image
 from maskwright.data.synthetic import KINDS, class_table, scene, write_dataset
-from maskwright.data.synthetic_noise import fractal, labels_at_half_size, vignette
-from maskwright.data.synthetic_view import CAR, Camera, Canvas, Light
+from maskwright.data.synthetic.noise import fractal, labels_at_half_size, vignette
+from maskwright.data.synthetic.view import CAR, Camera, Canvas, Light
 from maskwright.errors import SettingError
 
 LAYOUTS = {
-    "street": ((160, 224, 3), np.uint8),
+    "street": ((192, 256, 3), np.uint8),
     "cells": ((256, 256, 1), np.uint8),
     "fields": ((256, 256, 4), np.uint16),
 }

@@ -20,7 +20,7 @@ from safetensors.numpy import load_file
 import maskwright
 from maskwright import runs
 from maskwright.config import Preparation, Settings, Training
-from maskwright.errors import ClassTableError, DataError, RunError, TrainingError
+from maskwright.errors import ClassTableError, DataError, ModelError, RunError, SettingError, TrainingError
 from maskwright.train import session
 from maskwright.train.checkpoint import Progress
 
@@ -228,6 +228,40 @@ def test_images_of_two_kinds_are_refused(discs: Path, tmp_path: Path) -> None:
         DataError, match=r"Image 'photo03' \(.*photo03.png\) has 1 channel\(s\) of uint8, but 'photo00' has 3"
     ):
         fit(discs, tmp_path / "run", TINY)
+
+
+def test_training_starts_from_another_run(discs: Path, tmp_path: Path) -> None:
+    import torch
+
+    from maskwright.models.weights import read_weights
+
+    fit(discs, tmp_path / "first")
+    file = tmp_path / "first" / runs.WEIGHTS
+    prepared = session.prepare(discs, Settings(training=TINY), pretrained=file)
+    expected = {k.removeprefix("network."): v for k, v in read_weights(file).items() if k.startswith("network.")}
+    for name, tensor in prepared.segmenter.network.state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+def test_a_plan_that_cannot_be_built_is_refused_before_anything_is_written(discs: Path, tmp_path: Path) -> None:
+    for wrong in (dataclasses.replace(TINY, model="compact-3"), dataclasses.replace(TINY, model_options={"depth": 4})):
+        with pytest.raises(ModelError):
+            session.prepare(discs, Settings(training=wrong))
+    with pytest.raises(SettingError, match=r"class_weighting = 0.5 acts on cross-entropy, and loss = 'dice' has none"):
+        session.prepare(discs, Settings(training=dataclasses.replace(TINY, loss="dice", class_weighting=0.5)))
+    with pytest.raises(SettingError, match=r"replaces the validation share, so val_share = 0.25 has no effect"):
+        session.prepare(discs, Settings(training=TINY), val=discs)
+
+
+def test_an_odd_validation_image_is_found_before_training(discs: Path) -> None:
+    from PIL import Image
+
+    held = session.prepare(discs, Settings(training=TINY)).shares.validation.samples[0]
+    with Image.open(held.image.path) as image:
+        grey = image.convert("L")
+    grey.save(held.image.path)
+    with pytest.raises(DataError, match=rf"Image {held.id!r} .* has 1 channel"):
+        session.prepare(discs, Settings(training=TINY))
 
 
 def test_one_class_is_refused(discs: Path, tmp_path: Path) -> None:

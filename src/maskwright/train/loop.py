@@ -249,7 +249,7 @@ def _next_validation(done: Progress, settings: Training, elapsed: float) -> floa
     """Share of the run at the next validation. With `--steps` the clock has no say, so that results repeat exactly."""
     gap = 1 / VALIDATIONS
     if not settings.steps and done.share:
-        gap = max(gap, done.validation_seconds / (VALIDATION_SHARE * elapsed / done.share))
+        gap = max(gap, min(0.3, done.validation_seconds / (VALIDATION_SHARE * elapsed / done.share)))
     return done.share + gap
 
 

@@ -173,7 +173,7 @@ def _decide_augmentation(facts: Facts, decide: Any) -> None:
         f"classes lie {'alike' if mirrored else 'differently'} in mirrored images ({facts.left_right:.2f})", "data",
     )  # fmt: skip
     decide("augmentation", "zoom", [0.66, 1.5], "sizes vary in most data")
-    decide("augmentation", "rotation", 10.0, "cameras and specimens are never quite level")
+    decide("augmentation", "rotation", 5.0 if upright else 10.0, "cameras and specimens are never quite level")
     decide("augmentation", "shift", 0.0, "random crops shift already")
     decide("augmentation", "shear", 0.0, "turn and zoom are enough")
     decide("augmentation", "brightness", 0.4, "share of the data's deviation")
@@ -187,7 +187,7 @@ def _refuse_contradictions(settings: Settings, facts: Facts) -> None:
             f"normalization = 'imagenet' is for 3 channels, and the images have {facts.channels}. "
             "Use normalization = 'data', or choose three channels with --bands."
         )
-    if settings.training.class_weighting and "ce" not in (settings.training.loss or ""):
+    if settings.training.class_weighting and "ce" not in (settings.training.loss or "").split("+"):
         raise SettingError(
             f"class_weighting = {settings.training.class_weighting:g} acts on cross-entropy, and loss = "
             f"{settings.training.loss!r} has none, so it would have no effect. Use loss = 'ce+dice', or leave it out."

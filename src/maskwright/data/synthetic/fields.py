@@ -13,7 +13,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from maskwright.data.synthetic_farm import (
+from maskwright.data.synthetic.farm import (
     CROP,
     CROPS,
     GRASS,
@@ -32,7 +32,7 @@ from maskwright.data.synthetic_farm import (
     place_home,
     place_trees,
 )
-from maskwright.data.synthetic_noise import fractal, labels_at_half_size, white
+from maskwright.data.synthetic.noise import fractal, labels_at_half_size, white
 
 CLASSES = ("grass", "crop", "trees", "road", "roof", "water")
 COLORS = ((150, 200, 110), (225, 190, 90), (40, 110, 60), (130, 130, 135), (200, 70, 60), (60, 120, 210))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from maskwright.data.synthetic_noise import fractal, white
+from maskwright.data.synthetic.noise import fractal, white
 
 CLASSES = ("membrane", "cell")
 COLORS = ((230, 90, 60), (70, 110, 160))

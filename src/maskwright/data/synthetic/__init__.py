@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from maskwright.data import synthetic_cells, synthetic_fields, synthetic_street
 from maskwright.data.classes import CLASSES_FILE, ClassTable, LabelClass
 from maskwright.data.images import write_mask, write_picture
 from maskwright.data.names import listed
+from maskwright.data.synthetic import cells, fields, street
 from maskwright.errors import SettingError
 from maskwright.runs import replacing
 
@@ -47,28 +47,28 @@ class _Kind:
 
 _KINDS = {
     "street": _Kind(
-        draw=synthetic_street.street_scene,
+        draw=street.street_scene,
         key=1,
-        size=(160, 224),
+        size=(192, 256),
         suffix=".png",
-        names=synthetic_street.CLASSES,
-        colors=synthetic_street.COLORS,
+        names=street.CLASSES,
+        colors=street.COLORS,
     ),
     "cells": _Kind(
-        draw=synthetic_cells.cells_scene,
+        draw=cells.cells_scene,
         key=2,
         size=(256, 256),
         suffix=".png",
-        names=synthetic_cells.CLASSES,
-        colors=synthetic_cells.COLORS,
+        names=cells.CLASSES,
+        colors=cells.COLORS,
     ),
     "fields": _Kind(
-        draw=synthetic_fields.fields_scene,
+        draw=fields.fields_scene,
         key=3,
         size=(256, 256),
         suffix=".tif",
-        names=synthetic_fields.CLASSES,
-        colors=synthetic_fields.COLORS,
+        names=fields.CLASSES,
+        colors=fields.COLORS,
     ),
 }
 KINDS = tuple(_KINDS)
@@ -80,7 +80,7 @@ def scene(kind: str, seed: int, size: tuple[int, int] | None = None) -> tuple[np
     Args:
         kind: one of `KINDS`.
         seed: 0 or more.
-        size: height and width in pixels, 64 or more; by default 160 x 224 for streets and 256 x 256 for the others.
+        size: height and width in pixels, 64 or more; by default 192 x 256 for streets and 256 x 256 for the others.
             Streets are drawn larger at a larger size; cells and fields show more.
 
     Returns:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from maskwright.data.synthetic_ground import draw_ground, shadows
-from maskwright.data.synthetic_noise import fractal, labels_at_half_size, vignette, white
-from maskwright.data.synthetic_scenery import building, tree
-from maskwright.data.synthetic_traffic import car, person, sign
-from maskwright.data.synthetic_view import (
+from maskwright.data.synthetic.ground import draw_ground, shadows
+from maskwright.data.synthetic.noise import fractal, labels_at_half_size, vignette, white
+from maskwright.data.synthetic.scenery import building, tree
+from maskwright.data.synthetic.traffic import car, person, sign
+from maskwright.data.synthetic.view import (
     BUILDING,
     SKY,
     WALLS,
@@ -32,25 +32,25 @@ CLASSES = ("sky", "building", "road", "tree", "car", "person", "sign")
 COLORS = ((126, 178, 221), (150, 90, 80), (128, 110, 140), (80, 150, 70), (40, 70, 190), (220, 50, 90), (250, 200, 50))
 
 _LAST_HOUSE = 60.0  # metres
-_LAST_GARDEN = 22.0  # metres
+_LAST_GARDEN = 14.0  # metres
 _BACKDROP = 75.0  # metres
 _GRAIN = np.array([0.012, 0.06, 0.05, 0.2, 0.03, 0.07, 0.04], np.float32)
 """Contrast of the fine texture that is laid over each class, in the order of CLASSES."""
 
 _DRAW = {"tree": tree, "car": car, "person": person, "sign": sign}
-_DISTANCES = {"sign": (3.2, 7.5), "person": (3.2, 8.0), "car": (5.6, 15.0), "tree": (5.0, 16.0)}
+_DISTANCES = {"sign": (3.0, 7.0), "person": (3.0, 6.0), "car": (5.6, 12.0), "tree": (4.5, 11.0)}
 _ROOM = {"sign": 0.5, "person": 0.5, "car": 1.9, "tree": 0.7}
 _HEIGHTS = {"sign": (2.1, 2.9), "person": (1.5, 1.9), "tree": (4.0, 8.0)}
 
 # Sunlight, skylight, depth of shadows, metres of visibility; sky colours overhead and at the horizon.
 _MOODS = {
-    "clear": ((0.95, 0.88, 0.74), (0.5, 0.55, 0.64), 0.5, 300.0),
-    "overcast": ((0.15, 0.15, 0.15), (0.82, 0.83, 0.85), 0.14, 160.0),
-    "dusk": ((0.95, 0.58, 0.3), (0.48, 0.42, 0.5), 0.45, 150.0),
+    "clear": ((0.95, 0.88, 0.74), (0.54, 0.59, 0.67), 0.4, 300.0),
+    "overcast": ((0.15, 0.15, 0.15), (0.82, 0.83, 0.85), 0.14, 260.0),
+    "dusk": ((0.95, 0.58, 0.3), (0.54, 0.48, 0.54), 0.35, 240.0),
     "night": ((0.24, 0.21, 0.17), (0.27, 0.27, 0.34), 0.3, 120.0),
-    "haze": ((0.36, 0.34, 0.3), (0.64, 0.64, 0.64), 0.25, 50.0),
+    "haze": ((0.36, 0.34, 0.3), (0.64, 0.64, 0.64), 0.25, 70.0),
 }
-_MOOD_SHARES = (0.46, 0.26, 0.14, 0.05, 0.09)
+_MOOD_SHARES = (0.5, 0.28, 0.12, 0.04, 0.06)
 _OVERHEAD = {
     "clear": ((55, 110, 190), (105, 155, 215), (80, 125, 170)),
     "overcast": ((150, 155, 162), (120, 124, 130), (185, 188, 190)),
@@ -149,9 +149,10 @@ def _lay_out_houses(rng: np.random.Generator, street: Street) -> tuple[list[Hous
 
 def _lay_out_things(rng: np.random.Generator, camera: Camera, street: Street, width: int) -> list[Thing]:
     """Cars, people, signs and street trees, placed where the camera sees them and apart from each other."""
-    wanted = ["car"] * int(rng.integers(2, 6)) + ["sign"] * int(rng.integers(2, 4))
-    wanted += ["person"] * int(rng.integers(3, 6)) + ["tree"] * int(rng.integers(1, 5))
-    verge = {"sign": street.half_road + 0.1, "tree": street.half_road + 0.2}
+    # Signs have the least choice of place, so they come right after the car in front.
+    wanted = ["car", *["sign"] * int(rng.integers(2, 4)), *["car"] * int(rng.integers(1, 5))]
+    wanted += ["person"] * int(rng.integers(2, 5)) + ["tree"] * int(rng.integers(1, 5))
+    verge = {"sign": street.half_road - 0.9, "tree": street.half_road + 0.2}
     things: list[Thing] = []
     for kind in wanted:
         near, far = _DISTANCES[kind]
@@ -236,6 +237,6 @@ def _photograph(canvas: Canvas, labels_HW: np.ndarray, light: Light, rng: np.ran
     levels = (levels - 110) * rng.uniform(0.9, 1.1) + 110 + rng.uniform(-8, 8)
     curve = np.clip(levels, 0, 255).astype(np.float32)
     sharp = curve[np.clip(image, 0, 255).astype(np.uint8)]
-    finished = np.asarray(cv2.GaussianBlur(sharp, (0, 0), rng.uniform(0.3, 0.8)), np.float32)
+    finished = np.asarray(cv2.GaussianBlur(sharp, (0, 0), rng.uniform(0.3, 0.65)), np.float32)
     finished += rng.standard_normal(finished.shape, dtype=np.float32) * np.float32(rng.uniform(1.5, 4))
     return np.clip(finished, 0, 255).astype(np.uint8)

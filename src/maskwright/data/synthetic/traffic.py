@@ -9,7 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from maskwright.data.synthetic_view import (
+from maskwright.data.synthetic.view import (
     CAR,
     CLOTHES,
     PAINT,
@@ -24,7 +24,7 @@ from maskwright.data.synthetic_view import (
 )
 
 _HAIR: Palette = ((0.08, 0.06, 0.05), (0.25, 0.16, 0.09), (0.5, 0.4, 0.25), (0.45, 0.45, 0.45))
-_METAL: Palette = ((0.5, 0.5, 0.52), (0.35, 0.36, 0.36), (0.65, 0.65, 0.62))
+_METAL: Palette = ((0.7, 0.7, 0.72), (0.45, 0.46, 0.46), (0.85, 0.85, 0.82))
 _BLACK = (0.05, 0.05, 0.05)
 
 # Length, width, height and belt line in metres; the cabin's back and front, at the belt and at the roof, in lengths.
@@ -67,7 +67,7 @@ def car(scene: Scene, thing: Thing) -> None:
     body = _box((half, -length / 2, length / 2), 0.24, (half * 0.93, -length * 0.485, length * 0.48), belt)
     low, high = (length * end for end in cabin_low), (length * end for end in cabin_high)
     cabin = _box((half * 0.92, *low), belt, (half * 0.74, *high), height)
-    glass = light.on((0.1, 0.12, 0.14), z) + 0.25 * light.haze * rng.uniform(0.3, 1)
+    glass = light.on((0.08, 0.14, 0.18), z) + 0.15 * light.haze * rng.uniform(0.3, 1)
     for part in (body, cabin):
         for name, face in part.items():
             corners = place(face)
@@ -183,17 +183,21 @@ def sign(scene: Scene, thing: Thing) -> None:
     foot, top = scene.camera.project([(thing.x, 0, z), (thing.x, thing.size, z)])
     unit = scene.camera.scale(z)
     kind = rng.choice(["round", "triangle", "diamond", "octagon", "board"], p=[0.3, 0.22, 0.13, 0.12, 0.23])
-    radius, pole = unit * rng.uniform(0.45, 0.58), max(unit * 0.08, 1.8)
+    radius, pole = unit * rng.uniform(0.5, 0.65), max(unit * 0.1, 2.2)
     middle = top + np.array([0, radius])
     metal, albedo, mark = light.on(pick(rng, _METAL), z), pick(rng, PLATES, 0.1), pick(rng, PLATES, 0.1)
     if float(np.abs(albedo - mark).sum()) < 0.6:  # nobody could read that
         mark = np.array(_BLACK) if albedo.sum() > 0.75 else np.array(PLATES[3])
+    # Signs shine back what light they get: neither shade nor dusk dims them.
+    plate, ink = light.through_haze(albedo * 245, z), light.through_haze(mark * 245, z)
+    banded = rng.random() < 0.7
     for offset in (-radius * 0.9, radius * 0.9) if kind == "board" else (0.0,):
-        aside = np.array([offset, 0.0])
-        canvas.limb(middle + aside, foot + aside, (pole, pole), metal * 0.7, SIGN)
-        aside[0] -= pole * 0.4
-        canvas.limb(middle + aside, foot + aside, (pole * 0.5, pole * 0.5), metal, SIGN)
-    plate, ink = light.on(albedo, z), light.on(mark, z)
+        upper, lower = middle + np.array([offset, 0.0]), foot + np.array([offset, 0.0])
+        canvas.limb(upper, lower, (pole, pole), metal, SIGN)
+        for share in np.arange(0.05, 0.95, 0.2) if banded else ():
+            start, end = upper + (lower - upper) * share, upper + (lower - upper) * (share + 0.1)
+            side = np.array([pole, 0.0])
+            canvas.polygon(np.array([start - side, start + side, end + side, end - side]), plate, SIGN)
 
     if kind == "board":
         half = np.array([radius * rng.uniform(1.5, 2.0), radius * rng.uniform(0.8, 1.0)])
@@ -210,7 +214,9 @@ def sign(scene: Scene, thing: Thing) -> None:
         phase = rng.choice([-0.5, -0.5, 0.5])  # upright, or give way
     angles = np.pi * phase + np.arange(sides) * 2 * np.pi / sides
     outline = np.stack([np.cos(angles), np.sin(angles)], axis=1) * radius
-    canvas.polygon(middle + outline, light.on(PLATES[3] if albedo.sum() < 1.8 else _BLACK, z), SIGN)
+    canvas.polygon(
+        middle + outline, light.through_haze(np.array(PLATES[3] if albedo.sum() < 1.8 else _BLACK) * 245, z), SIGN
+    )
     outline *= 0.88
     canvas.polygon(middle + outline, plate, SIGN)
     style = rng.random()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from maskwright.data.synthetic_noise import fractal
+from maskwright.data.synthetic.noise import fractal
 
 GRASS, CROP, TREES, ROAD, ROOF, WATER = range(6)
 

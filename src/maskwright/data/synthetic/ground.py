@@ -8,11 +8,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from maskwright.data.synthetic_noise import fractal
-from maskwright.data.synthetic_view import ROAD, House, Scene, Street, Thing, pick
+from maskwright.data.synthetic.noise import fractal
+from maskwright.data.synthetic.view import ROAD, House, Scene, Street, Thing, pick
 
-_ASPHALT = ((0.3, 0.3, 0.31), (0.38, 0.37, 0.36), (0.25, 0.26, 0.28), (0.36, 0.33, 0.3))
-_SLABS = ((0.5, 0.49, 0.48), (0.44, 0.42, 0.4), (0.5, 0.44, 0.38), (0.38, 0.38, 0.4))
+_ASPHALT = ((0.3, 0.3, 0.32), (0.36, 0.36, 0.37), (0.26, 0.27, 0.29), (0.33, 0.32, 0.31))
+_SLABS = ((0.46, 0.46, 0.46), (0.42, 0.41, 0.4), (0.48, 0.45, 0.42), (0.38, 0.38, 0.4))
 _MARKINGS = ((0.8, 0.8, 0.78), (0.75, 0.62, 0.2))
 _RING = np.stack([np.cos(np.linspace(0, 2 * np.pi, 13)[:-1]), np.sin(np.linspace(0, 2 * np.pi, 13)[:-1])], axis=1)
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from maskwright.data.synthetic_view import (
+from maskwright.data.synthetic.view import (
     BUILDING,
     FACING,
     LEAVES,
-    PAINT,
     TREE,
     UP,
     WALLS,
@@ -49,7 +48,9 @@ def building(scene: Scene, house: House) -> None:
         if corners[:, 0].max() < 0 or corners[:, 0].min() > scene.canvas.size[1]:
             return
         length = float(np.hypot(x_right - x_left, z_right - z_left))
-        shades = [light.on(albedo, (z_left + z_right) / 2, normal) for albedo in (wall, trim, _GLASS, pick(rng, PAINT))]
+        shades = [
+            light.on(albedo, (z_left + z_right) / 2, normal) for albedo in (wall, trim, _GLASS, pick(rng, WALLS) * 0.7)
+        ]
         texture = _facade(rng, light, (height, length), detail, shades)
         scene.canvas.picture(texture, corners, BUILDING)
 
@@ -115,8 +116,6 @@ def _facade(
     if shop:
         cv2.rectangle(picture, (0, round(height - storey), length, max(1, round(storey * 0.2))), fascia, -1)
     cv2.rectangle(picture, (0, 0, length, max(1, round(detail * 0.25))), frame, -1)
-    plinth = max(1, round(detail * 0.3))
-    cv2.rectangle(picture, (0, height - plinth, length, plinth), darker, -1)
     return picture
 
 
