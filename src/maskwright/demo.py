@@ -9,7 +9,7 @@ from maskwright import console, runs
 from maskwright.config import Settings, Training
 from maskwright.errors import SettingError
 
-COUNTS = {"train": 320, "test": 40}
+COUNTS = {"street": {"train": 320, "test": 40}, "cells": {"train": 60, "test": 12}, "fields": {"train": 60, "test": 12}}
 MARK = ".maskwright-demo"
 """A file that tells a folder as an earlier demo's, which may be written over."""
 
@@ -25,8 +25,8 @@ def generate(out: Path, kinds: tuple[str, ...]) -> list[Path]:
         raise SettingError(f"{out} exists and is no earlier demo's folder. Choose a new folder with --out.")
     runs.write_text(out / MARK, "Made by `maskwright demo`, which may write over what is here.\n")
     for kind in kinds:
-        console.say(f"Generating {sum(COUNTS.values())} {kind} images in {out / kind}")
-        write_dataset(out / kind, kind, COUNTS, seed=0)
+        console.say(f"Generating {sum(COUNTS[kind].values())} {kind} images in {out / kind}")
+        write_dataset(out / kind, kind, COUNTS[kind], seed=0)
     return [out / kind for kind in kinds]
 
 

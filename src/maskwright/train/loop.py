@@ -158,10 +158,11 @@ def train(
             loss = loss_function(logits_BKHW.float(), target_BHW)
             value = float(loss.detach())
             if not math.isfinite(value):
+                kept = f" The best weights so far are in {run}." if (run / runs.WEIGHTS).exists() else ""
                 raise TrainingError(
                     f"The loss became {value} at step {done.step}, on {', '.join(batch.ids)}. Expected a finite "
                     f"number. Look at these images for extreme values; else lower the rate, for example "
-                    f"--lr {(settings.lr or 0.0) / 3:.1e}. The best weights so far are in {run}."
+                    f"--lr {(settings.lr or 0.0) / 3:.1e}.{kept}"
                 )
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
