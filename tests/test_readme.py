@@ -68,7 +68,7 @@ def run(words: list[str]) -> None:
         if words[0] == "train":
             # The classic U-Net of full width takes half a minute for two steps.
             patch.setitem(models.MODELS, "unet", partial(models.MODELS["unet"], widths=(4, 4, 8, 8, 8)))
-        patch.setattr(demo, "COUNTS", dict.fromkeys(demo.COUNTS, {"train": 4, "test": 2}))
+        patch.setattr(demo, "COUNTS", {kind: {"train": 4, "test": 2} for kind in demo.COUNTS})
         app(words, exit_on_error=False, result_action="return_value")
 
 
