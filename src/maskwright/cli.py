@@ -230,15 +230,14 @@ def evaluate(
 @app.command
 def predict(
     model: Path,
-    images: str,
-    *,
+    *images: str,
     out: Path | None = None,
     overlays: bool = True,
     probabilities: Switch = False,
     uncertainty: Switch = False,
     json: Json = False,
 ) -> None:
-    """Predict masks of images: a file, a folder, or a pattern in quotes. Originals are never touched.
+    """Predict masks of images: files, folders, or patterns in quotes. Originals are never touched.
 
     Example: `maskwright predict runs/cells "new/*.png" --out masks`
 
@@ -247,7 +246,7 @@ def predict(
     model
         A run folder.
     images
-        An image, a folder (with or without `images/`), or a glob pattern.
+        Images, folders (with or without `images/`), or glob patterns.
     out
         Folder for `masks/`, `overlays/`, ...; `RUN/predictions` by default.
     overlays
@@ -260,12 +259,14 @@ def predict(
     from maskwright.predict.files import find_images, predict_files
     from maskwright.predict.predictor import Predictor
 
+    if not images:
+        raise SettingError('predict needs images, for example: maskwright predict runs/cells "new/*.png"')
     predictor = Predictor.load(model)
     folder = out or model / "predictions"
     with console.counting("predicting") as progress:
         written = predict_files(
             predictor,
-            find_images(images),
+            find_images(*images),
             folder,
             overlays=overlays,
             probabilities=probabilities,

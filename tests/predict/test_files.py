@@ -57,6 +57,7 @@ def test_files_folders_and_patterns_are_found_in_order(tmp_path: Path) -> None:
     assert find_images(str(tmp_path / "set" / "images")) == [a, b]
     assert find_images(str(tmp_path / "*" / "images" / "*")) == [a, b]
     assert find_images(str(tmp_path / "**" / "b.*")) == [b]
+    assert find_images(str(b), str(a), str(tmp_path / "set")) == [a, b]
 
 
 def test_nothing_found_and_two_of_one_name_are_refused(tmp_path: Path) -> None:

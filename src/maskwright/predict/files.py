@@ -42,11 +42,24 @@ class Written:
         }
 
 
-def find_images(pattern: str) -> list[Path]:
-    """The images that a file, a folder (its `images/` if it has one) or a glob pattern stands for, in order of name.
+def find_images(*patterns: str) -> list[Path]:
+    """The images that files, folders (their `images/` if they have one) and glob patterns stand for, in order of name.
 
-    Raises EmptyDataError if there are none, PairingError if two have one stem and so would write one mask.
+    Raises EmptyDataError if there are none for a pattern, PairingError if two images have one stem and so would write
+    one mask.
     """
+    by_stem: dict[str, Path] = {}
+    for file in sorted({file for pattern in patterns for file in _find(pattern)}):
+        other = by_stem.setdefault(file.stem, file)
+        if other != file:
+            raise PairingError(
+                f"{other} and {file} have one name, {file.stem!r}, so that their masks would overwrite each other. "
+                "Expected names that differ. Predict them one after the other with different --out folders."
+            )
+    return list(by_stem.values())
+
+
+def _find(pattern: str) -> list[Path]:
     path = Path(pattern)
     if path.is_dir():
         folder = next((inner for inner in path.iterdir() if inner.is_dir() and inner.name.lower() == "images"), path)
@@ -62,15 +75,7 @@ def find_images(pattern: str) -> list[Path]:
             f'Found no image {where}. Expected a file, a folder or a quoted pattern such as "new/*.png", with '
             f"{', '.join(sorted(IMAGE_SUFFIXES))}."
         )
-    by_stem: dict[str, Path] = {}
-    for file in sorted(found):
-        other = by_stem.setdefault(file.stem, file)
-        if other != file:
-            raise PairingError(
-                f"{other} and {file} have one name, {file.stem!r}, so that their masks would overwrite each other. "
-                "Expected names that differ. Predict them one after the other with different --out folders."
-            )
-    return list(by_stem.values())
+    return found
 
 
 def predict_files(
@@ -131,9 +136,11 @@ def predict_files(
     progress(len(images), len(images))
     if failed:
         more = f"\n  ... and {len(failed) - LISTED} more" if len(failed) > LISTED else ""
+        rest = f"; the masks of the others are in {out / 'masks'}" if written else ""
         raise DataError(
-            f"{len(failed)} of {len(images)} image(s) could not be predicted; the masks of the others are in "
-            f"{out / 'masks'}.\n  " + "\n  ".join(failed[:LISTED]) + more
+            f"{len(failed)} of {len(images)} image(s) could not be predicted{rest}.\n  "
+            + "\n  ".join(failed[:LISTED])
+            + more
         )
     return written
 
