@@ -12,8 +12,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from maskwright.errors import ModelError
+from maskwright.models import build
 from maskwright.models.encoders import ResNet, build_encoder
-from maskwright.models.weights import load_encoder, load_weights, read_weights, save_weights
+from maskwright.models.weights import load_encoder, load_pretrained, load_weights, read_weights, save_weights
 
 
 def small(out: int = 4) -> nn.Sequential:
@@ -192,3 +193,15 @@ def test_another_encoder_s_checkpoint_is_refused(tmp_path: Path) -> None:
     torchvision_checkpoint(tmp_path / "resnet18.pth")
     with pytest.raises(ModelError, match=r"resnet18\.pth does not fit this ResNet of 216 tensors: 80 missing"):
         load_encoder(build_encoder("resnet34", 3, width=8), tmp_path / "resnet18.pth")
+
+
+def test_pretrained_weights_are_a_network_s_or_its_encoder_s(tmp_path: Path) -> None:
+    trained, encoder = build("fcn8s", 3, 2, {"width": 4}), build_encoder("resnet18", 3, width=4)
+    save_weights(trained, tmp_path / "network.safetensors")
+    save_weights(encoder, tmp_path / "encoder.safetensors")
+    network = build("fcn8s", 3, 2, {"width": 4})
+    load_pretrained(network, tmp_path / "network.safetensors")
+    assert equal(network, trained)
+    load_pretrained(network, tmp_path / "encoder.safetensors")
+    assert equal(network.get_submodule("encoder"), encoder)
+    assert not equal(network.get_submodule("encoder"), trained.get_submodule("encoder"))

@@ -46,13 +46,12 @@ def load_pretrained(network: nn.Module, path: Path) -> None:
     A file that has none of the network's other names, such as a torchvision ResNet checkpoint, is read into
     `network.encoder`. Raises ModelError as `load_weights` and `load_encoder` do.
     """
+    state = _of_network(network, read_weights(Path(path)))
     encoder = getattr(network, "encoder", None)
-    if isinstance(encoder, nn.Module):
-        state = _of_network(network, read_weights(Path(path)))
-        if not any(name.startswith("encoder.") for name in state):
-            load_encoder(encoder, path)
-            return
-    load_weights(network, path)
+    if isinstance(encoder, nn.Module) and not any(name.startswith("encoder.") for name in state):
+        _load_encoder(encoder, state, Path(path))
+    else:
+        _load(network, state, Path(path))
 
 
 def load_encoder(encoder: nn.Module, path: Path) -> None:
@@ -65,15 +64,7 @@ def load_encoder(encoder: nn.Module, path: Path) -> None:
 
     Raises ModelError as `load_weights` does.
     """
-    state = {name: tensor for name, tensor in read_weights(Path(path)).items() if not name.startswith("fc.")}
-    expected = encoder.state_dict()
-    for name, tensor in expected.items():
-        if name.endswith("num_batches_tracked"):
-            state.setdefault(name, tensor)
-    first = state.get("conv1.weight")
-    if first is not None and first.ndim == 4 and first.shape[1] == 3:
-        state["conv1.weight"] = _fit_channels(first, expected["conv1.weight"].shape[1])
-    _load(encoder, state, Path(path))
+    _load_encoder(encoder, read_weights(Path(path)), Path(path))
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -110,6 +101,18 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
             "Expected a state_dict; save one with torch.save(model.state_dict(), path)."
         )
     return dict(loaded)
+
+
+def _load_encoder(encoder: nn.Module, loaded: dict[str, torch.Tensor], path: Path) -> None:
+    state = {name: tensor for name, tensor in loaded.items() if not name.startswith("fc.")}
+    expected = encoder.state_dict()
+    for name, tensor in expected.items():
+        if name.endswith("num_batches_tracked"):
+            state.setdefault(name, tensor)
+    first = state.get("conv1.weight")
+    if first is not None and first.ndim == 4 and first.shape[1] == 3:
+        state["conv1.weight"] = _fit_channels(first, expected["conv1.weight"].shape[1])
+    _load(encoder, state, path)
 
 
 def _of_network(module: nn.Module, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
