@@ -1,0 +1,161 @@
+"""Verbs for data: check, preview, convert."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+from maskwright import console
+from maskwright.cli.application import (
+    AugmentationOptions,
+    Json,
+    PreparationOptions,
+    Recipe,
+    TrainingOptions,
+    app,
+)
+from maskwright.config import Augmentation, Preparation, Settings, Training
+from maskwright.errors import SettingError
+
+
+@app.command
+def check(data: Path, *, out: Path | None = None, fix: Path | None = None, json: Json = False) -> None:
+    """Tell what is in a data set, and what is wrong with it; exits with status 1 if there are errors.
+
+    Example: `maskwright check cells`
+
+    Parameters
+    ----------
+    data
+        Folder or file of images and masks, in any format that `train` takes.
+    out
+        Folder for `check.html`, `check.json` and the cache; `checks/NAME` by default.
+    fix
+        New folder for a copy with what can be corrected safely, corrected.
+    """
+    from maskwright.data import audit
+    from maskwright.data.audit import fixing
+
+    folder = out or Path("checks") / _name(data)
+    try:
+        with console.counting("checking") as progress:
+            found = audit.check(data, folder, progress=progress)
+    except KeyboardInterrupt:
+        console.say("The same command goes on where this one stopped.")
+        raise
+    fixed = None
+    if fix is not None:
+        with console.counting("writing the corrected copy") as progress:
+            fixed = fixing.fix(found, fix, progress=progress)
+    page = folder / audit.PAGE
+    if json:
+        console.print_json({**found.to_json(), "page": str(page), "fixed": None if fixed is None else fixed.to_json()})
+    else:
+        for note in found.notes:
+            console.say(note)
+        if found.problems:
+            console.print_table(f"Findings in {data}", ("level", "kind", "files", "what"), found.rows())
+    if fixed is not None:
+        console.say(
+            f"Wrote {fixed.written} pairs to {fix}: {len(fixed.corrected)} corrected, {len(fixed.left_out)} left out"
+            + (f"; not corrected: {', '.join(fixed.not_corrected)}" if fixed.not_corrected else "")
+            + f". Each is in {fixed.out / fixing.RECORD}"
+        )
+    console.say(f"{found.errors} errors, {found.warnings} warnings. With pictures: {page}")
+    if found.errors:
+        sys.exit(1)
+
+
+@app.command
+def preview(
+    data: Path,
+    *,
+    out: Path = Path("preview.png"),
+    rows: int = 6,
+    views: int = 4,
+    recipe: Recipe = None,
+    training: TrainingOptions = Training(),
+    augmentation: AugmentationOptions = Augmentation(),
+    preparation: PreparationOptions = Preparation(),
+    json: Json = False,
+) -> None:
+    """Draw a contact sheet of what the network will see: samples, augmented views of them, and their masks.
+
+    Example: `maskwright preview cells/train --out cells.png`
+
+    Parameters
+    ----------
+    data
+        Folder of images and masks.
+    out
+        PNG or JPEG file to write.
+    rows
+        Samples shown, spread evenly over the training share.
+    views
+        Views of each.
+    """
+    from maskwright.data.images import write_picture
+    from maskwright.data.sheet import sheet
+    from maskwright.train.session import make_loader, prepare
+
+    if rows < 1 or views < 0:
+        raise SettingError(f"rows = {rows}, views = {views}: expected at least 1 row and 0 views.")
+    given = Settings(training=training, augmentation=augmentation, preparation=preparation)
+    prepared = prepare(data, given, recipe=recipe, say=console.say)
+    picture, listing = sheet(
+        make_loader(prepared),
+        prepared.shares.training.classes,
+        rows=rows,
+        views=views,
+        title=str(data),
+        notes=(prepared.shares.how,),
+    )
+    write_picture(out, picture)
+    if json:
+        console.print_json(listing)
+    console.say(f"Wrote {out}: {len(listing)} sample(s), {views} view(s) of each")
+
+
+@app.command
+def convert(
+    data: Path,
+    out: Path,
+    *,
+    to: Literal["folder", "coco", "voc", "yolo", "labelme"],
+    json: Json = False,
+) -> None:
+    """Write a data set in another format; lists what the format cannot hold. The data itself is only read.
+
+    Example: `maskwright convert cells/train cells-coco --to coco`
+
+    Parameters
+    ----------
+    data
+        Images with masks, in any format that Maskwright reads.
+    out
+        The folder to write; must be new or empty.
+    to
+        The format.
+    """
+    from maskwright.data.convert import convert as write
+    from maskwright.data.formats import open_dataset
+
+    dataset = open_dataset(data)
+    for note in dataset.notes:
+        console.say(note)
+    with console.counting("converting") as progress:
+        done = write(dataset, out, to, progress=progress)
+    for note in done.notes:
+        console.say(f"note: {note}")
+    for text in done.lost:
+        console.say(f"lost: {text}")
+    if json:
+        console.print_json(done.to_json())
+    console.say(f"Wrote {sum(done.images.values())} images with masks to {out} ({to})")
+
+
+def _name(data: Path) -> str:
+    """The data's name; for a split, its set's and its own."""
+    place = data.resolve()
+    return f"{place.parent.name}-{place.stem}" if place.name in ("train", "val", "test") else place.stem

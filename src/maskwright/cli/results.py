@@ -1,0 +1,205 @@
+"""Verbs that use a model: evaluate, predict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from maskwright import console
+from maskwright.cli.application import Json, Switch, app
+from maskwright.errors import SettingError
+
+
+@app.command
+def evaluate(
+    run: Path,
+    data: Path | None = None,
+    *,
+    out: Path | None = None,
+    crf: Switch = False,
+    json: Json = False,
+) -> None:
+    """Score a model on a folder of images and masks; writes numbers, pictures and report.html into the run.
+
+    Example: `maskwright evaluate runs/cells cells/test`
+
+    A run with folds, without other data, is scored out of fold: each training sample by the model that was trained
+    without it.
+
+    Parameters
+    ----------
+    run
+        A run folder.
+    data
+        Folder with images and masks; where it has splits, `test/` is used, else `val/`. None for out-of-fold
+        scores.
+    out
+        Folder for the numbers; `RUN/evaluations/NAME` by default, with `-crf` behind it for `--crf`.
+    crf
+        Refine predictions as `predict --crf` does.
+    """
+    from maskwright import runs
+    from maskwright.data.formats import open_dataset
+    from maskwright.evaluate import out_of_fold
+    from maskwright.evaluate.evaluator import evaluate as score
+    from maskwright.evaluate.report import write_report
+    from maskwright.predict.crf import CRFSettings
+    from maskwright.predict.predictor import Predictor
+
+    if data is None:
+        if crf:
+            raise SettingError("--crf needs DATA: out-of-fold scores are those of the models alone.")
+        folder = out or run / runs.EVALUATIONS / out_of_fold.NAME
+        with console.counting("evaluating") as progress:
+            evaluation = out_of_fold.evaluate_out_of_fold(run, folder, progress=progress)
+    else:
+        predictor = Predictor.load(run)
+        predictor.crf = CRFSettings() if crf else None
+        dataset = open_dataset(data, classes=predictor.classes)
+        for note in dataset.notes:
+            console.say(note)
+        split = next((name for name in ("test", "val", "train") if name in dataset.splits), None)
+        if split is not None:
+            dataset = dataset.split(split)
+            console.say(f"Scoring the {len(dataset.samples)} samples of {data / split}")
+        folder = out or _evaluation_folder(run, data, split, "-crf" if crf else "")
+        with console.counting("evaluating") as progress:
+            evaluation = score(predictor, dataset, folder, progress=progress)
+    report = write_report(run)
+    if json:
+        console.print_json(evaluation.to_json())
+    else:
+        _print_tables(evaluation.tables())
+    console.say(f"Scores: {folder}\nReport: {report}")
+
+
+@app.command
+def predict(
+    model: Path,
+    *images: str,
+    out: Path | None = None,
+    overlays: bool = True,
+    probabilities: Switch = False,
+    uncertainty: Switch = False,
+    crf: Switch = False,
+    json: Json = False,
+) -> None:
+    """Predict masks of images: files, folders, or patterns in quotes. Originals are never touched.
+
+    Example: `maskwright predict runs/cells "new/*.png" --out masks`
+
+    Parameters
+    ----------
+    model
+        A run folder.
+    images
+        Images, folders (with or without `images/`), or glob patterns.
+    out
+        Folder for `masks/`, `overlays/`, ...; `RUN/predictions` by default.
+    overlays
+        Write pictures of the image under its mask.
+    probabilities
+        Write `probabilities/NAME.npz`: array `probabilities`, K x H x W float16, and `classes`.
+    uncertainty
+        Write `uncertainty/NAME.png`: 16-bit grey, entropy over log K, 65535 is 1.
+    crf
+        Refine probabilities with a dense CRF on the image: edges follow colours (Krähenbühl & Koltun 2011).
+    """
+    from maskwright.predict.crf import CRFSettings
+    from maskwright.predict.files import find_images, predict_files
+    from maskwright.predict.predictor import Predictor
+
+    if not images:
+        raise SettingError('predict needs images, for example: maskwright predict runs/cells "new/*.png"')
+    predictor = Predictor.load(model)
+    predictor.crf = CRFSettings() if crf else None
+    folder = out or model / "predictions"
+    with console.counting("predicting") as progress:
+        written = predict_files(
+            predictor,
+            find_images(*images),
+            folder,
+            overlays=overlays,
+            probabilities=probabilities,
+            uncertainty=uncertainty,
+            progress=progress,
+        )
+    if json:
+        console.print_json([one.to_json() for one in written])
+    console.say(
+        f"Wrote {len(written)} mask(s) to {folder / 'masks'}"
+        + (f" and overlays to {folder / 'overlays'}" if overlays else "")
+    )
+
+
+@app.command
+def compare(
+    *models: Path,
+    data: Path | None = None,
+    out: Path | None = None,
+    pictures: bool = True,
+    json: Json = False,
+) -> None:
+    """Compare runs on the images that all of them were evaluated on: differences, intervals, images that changed most.
+
+    Example: `maskwright compare runs/first runs/second`
+
+    Every run is compared with the first. Evaluate each on the same data before.
+
+    Parameters
+    ----------
+    models
+        Run folders, two or more.
+    data
+        The evaluated folder, where the runs were evaluated on several; the latest by default.
+    out
+        The page; `comparison.html` in the last run by default.
+    pictures
+        Predict the images that changed most again, to show them.
+    """
+    from maskwright.data.formats import open_dataset
+    from maskwright.evaluate.compare import common_evaluations, write_page
+    from maskwright.evaluate.out_of_fold import answerer_of
+    from maskwright.predict.predictor import Predictor
+
+    if len(models) < 2:
+        raise SettingError("compare needs two runs or more, for example: maskwright compare runs/first runs/second")
+    comparison = common_evaluations(models, None if data is None else str(data))
+    path = out or models[-1] / "comparison.html"
+    evaluated = Path(comparison.first.data)
+    if pictures and evaluated.exists():
+        predictors = [Predictor.load(model) for model in models]
+        dataset = open_dataset(evaluated, classes=predictors[0].classes)
+        chosen = {name: answerer_of(run, one, comparison.evaluations[name]) for name, run, one in
+                  zip(comparison.names, models, predictors, strict=True)}  # fmt: skip
+        write_page(comparison, path, dataset, chosen)
+    else:
+        if pictures:
+            console.say(f"{evaluated} is gone, so the page has no pictures")
+        write_page(comparison, path, None, {})
+    if json:
+        console.print_json(comparison.to_json())
+    else:
+        _print_tables(comparison.tables())
+    console.say(f"Comparison: {path}")
+
+
+def _print_tables(tables: Any) -> None:
+    for title, columns, rows in tables:
+        console.print_table(title, columns, rows)
+
+
+def _evaluation_folder(run: Path, data: Path, split: str | None, suffix: str = "") -> Path:
+    """`RUN/evaluations/NAME`, named after the data; another data folder's evaluation of that name is left alone."""
+    from maskwright import runs
+
+    source = data.resolve() / split if split else data.resolve()
+    generic = source.name in ("train", "val", "test", "images") and source.parent.name
+    name = (f"{source.parent.name}-{source.name}" if generic else source.name) + suffix
+    number = 1
+    while True:
+        folder = run / runs.EVALUATIONS / (name if number == 1 else f"{name}-{number}")
+        scores = folder / "scores.json"
+        if not scores.exists() or runs.read_json(scores).get("data") == str(data.resolve()):
+            return folder
+        number += 1

@@ -1,0 +1,225 @@
+"""Verbs that make a model: demo, plan, train."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from maskwright import console
+from maskwright.cli.application import (
+    AugmentationOptions,
+    Json,
+    PreparationOptions,
+    Recipe,
+    Switch,
+    TrainingOptions,
+    app,
+)
+from maskwright.config import Augmentation, Preparation, Settings, Training
+from maskwright.errors import SettingError
+
+if TYPE_CHECKING:
+    from maskwright.train.checkpoint import Progress
+
+
+@app.command
+def demo(
+    *,
+    out: Path = Path("demo"),
+    minutes: float = 5.2,
+    images_only: Switch = False,
+    json: Json = False,
+) -> None:
+    """Generate street scenes, train on them, evaluate on unseen ones, predict, and write a report.
+
+    Example: `maskwright demo --out demo`
+
+    Parameters
+    ----------
+    out
+        Where the images and the run go; must be new or an earlier demo's.
+    minutes
+        Time for training.
+    images_only
+        Only write the generated images: streets, cells and fields.
+    """
+    from maskwright.demo import generate, run_demo
+
+    if images_only:
+        for folder in generate(out, kinds=("street", "cells", "fields")):
+            console.say(f"Wrote {folder}")
+        return
+    result = run_demo(out, minutes, started=process_start())
+    if json:
+        console.print_json(result)
+
+
+@app.command
+def plan(
+    data: Path,
+    *,
+    recipe: Recipe = None,
+    val: Path | None = None,
+    training: TrainingOptions = Training(),
+    augmentation: AugmentationOptions = Augmentation(),
+    preparation: PreparationOptions = Preparation(),
+    json: Json = False,
+) -> None:
+    """Show what `train` would do with this data, and why.
+
+    Example: `maskwright plan cells/train --minutes 10`
+
+    Parameters
+    ----------
+    data
+        Folder with `images/` and `masks/` or `labels/`, or with such folders in `train/`, `val/`, `test/`.
+    val
+        Folder to validate on, instead of a share of the training data.
+    """
+    from maskwright.train.session import prepare
+
+    given = Settings(training=training, augmentation=augmentation, preparation=preparation)
+    prepared = prepare(data, given, recipe=recipe, val=val, say=console.say)
+    if json:
+        decisions = {
+            section: {name: vars(decision) for name, decision in names.items()}
+            for section, names in prepared.plan.decisions.items()
+        }
+        console.print_json({"decisions": decisions, "facts": prepared.plan.facts})
+        return
+    console.say(prepared.shares.how)
+    console.print_table(f"Plan for {data}", ("setting", "value", "reason", "source"), prepared.plan.rows())
+
+
+@app.command
+def train(
+    data: Path | None = None,
+    *,
+    out: Path | None = None,
+    val: Path | None = None,
+    recipe: Recipe = None,
+    resume: Path | None = None,
+    continue_for: str | None = None,
+    pretrained: str | None = None,
+    training: TrainingOptions = Training(),
+    augmentation: AugmentationOptions = Augmentation(),
+    preparation: PreparationOptions = Preparation(),
+    json: Json = False,
+) -> None:
+    """Train a model on a folder of images and masks; plans itself.
+
+    Example: `maskwright train cells/train --minutes 10 --out runs/cells`
+
+    On several GPUs or processes: `torchrun --nproc-per-node 2 -m maskwright train cells/train --out runs/cells`
+
+    Parameters
+    ----------
+    data
+        Folder with `images/` and `masks/` or `labels/`, or with such folders in `train/`, `val/`, `test/`.
+    out
+        New folder for the run; `runs/NAME` by default.
+    val
+        Folder to validate on, instead of a share of the training data.
+    resume
+        Continue this interrupted run.
+    continue_for
+        With `--resume` and a finished run: train it on for so long, as 30m, 2h, or 500steps.
+    pretrained
+        Weights to start from: a torchvision or timm checkpoint for the network's encoder, a whole network's, Keras's
+        for the classic unet, or `hf://ORG/REPO`.
+    """
+    from maskwright.train import distributed, folds, session
+
+    started = process_start()
+    given = Settings(training=training, augmentation=augmentation, preparation=preparation)
+    others = (recipe, out, val, pretrained)
+    if resume is not None and (given != Settings() or any(option is not None for option in others)):
+        raise SettingError(
+            "--resume continues a run exactly as it was planned; other settings have no effect. Leave them out, or "
+            "start a new run without --resume."
+        )
+    if continue_for is not None and resume is None:
+        raise SettingError("--continue-for trains a finished run on: give the run too, as --resume RUN.")
+    if resume is None and data is None:
+        raise SettingError("train needs a folder of images and masks, for example: maskwright train cells/train")
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise SettingError(
+            f"--out {out} exists and is not empty. Choose a new folder; or continue that run with --resume {out}."
+        )
+    if continue_for is not None and resume is not None and distributed.starts_as() == 0:
+        (folds if session.has_folds(resume) else session).extend(resume, continue_for)
+    with distributed.together(str(resume or out)):
+        if resume is None and out is None and distributed.count() > 1:
+            raise SettingError("Several processes need --out RUN, so that all of them write to one folder.")
+        first = distributed.rank() == 0
+        say = console.say if first else _silent
+        with console.training(first) as show:
+            if resume is not None:
+                run = resume
+                if session.has_folds(run):
+                    done = folds.resume(run, data=data, started=started, say=say, show=show)
+                else:
+                    done = [session.resume(run, started=started, data=data, say=say, show=show)]
+            elif data is not None:
+                if session.wants_folds(given, recipe):
+                    if val is not None:
+                        raise SettingError(
+                            f"--val {val} and --folds contradict each other: each fold is validated on its own part."
+                        )
+                    run = out or session.default_run_folder(data)
+                    say(f"Run folder: {run}")
+                    done = folds.start(
+                        run, data, given, recipe=recipe, pretrained=pretrained, started=started, say=say, show=show
+                    )
+                else:
+                    prepared = session.prepare(data, given, recipe=recipe, val=val, pretrained=pretrained, say=say)
+                    run = out or session.default_run_folder(data)
+                    say(f"{prepared.shares.how}\nRun folder: {run}")
+                    if first:
+                        rows = prepared.plan.rows()
+                        console.print_table("Plan", ("setting", "value", "reason", "source"), rows, stderr=True)
+                    done = [session.start(run, prepared, started=started, show=show, say=say)]
+        if first:
+            _report_training(run, done, json)
+    if not done[-1].finished:
+        sys.exit(130)
+
+
+def _report_training(run: Path, done: Sequence[Progress], json: bool) -> None:
+    """What came of it, in words and as JSON."""
+    from maskwright import runs
+
+    last = done[-1]
+    scores = runs.read_run(run)["scores"]
+    miou = scores.get("validation_miou")
+    best = "not validated" if miou is None else f"validation mIoU {miou:.4f}"
+    steps = sum(one.step for one in done)
+    at_step = {"best_step": last.best_step} if "step" in scores else {"folds": len(done)}
+    if json:
+        result = {"run": str(run), "finished": last.finished, "steps": steps, "validation_miou": miou}
+        console.print_json(result | at_step)
+    best += f" at step {last.best_step}" if "step" in scores and miou is not None else ""
+    if not last.finished:
+        console.say(f"Stopped and saved after {last.step} steps ({best}). Continue: maskwright train --resume {run}")
+    elif "step" in scores:
+        console.say(f"Trained {steps} steps, {best}. Next: maskwright evaluate {run} DATA")
+    else:
+        console.say(f"Trained all folds, mean {best}. Next, out-of-fold scores: maskwright evaluate {run}")
+
+
+def _silent(text: str) -> None:
+    """What processes other than the first say."""
+
+
+def process_start() -> float:
+    """`time.time()` when this process began, so that a budget counts imports too; now, where the system cannot tell."""
+    try:
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        uptime = float(Path("/proc/uptime").read_text().split()[0])
+        return time.time() - (uptime - int(fields[19]) / os.sysconf("SC_CLK_TCK"))
+    except (OSError, ValueError, IndexError, AttributeError):
+        return time.time()
