@@ -1,4 +1,4 @@
-"""The even same-size convolution and Keras's initial values."""
+"""The even same-size convolution, the up-convolution, and initial values."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ import math
 import torch
 from torch import nn
 
-from maskwright.models.blocks import Concatenation, SameConv2x2, glorot_uniform_, he_normal_
+from maskwright.models.blocks import (
+    Concatenation,
+    ConvNormPair,
+    SameConv2x2,
+    glorot_uniform_,
+    he_normal_,
+    up_convolution,
+)
 
 
 def test_an_even_same_convolution_pads_right_and_bottom() -> None:
@@ -48,3 +55,22 @@ def test_glorot_uniform_fills_its_interval() -> None:
     assert 0.99 * 0.2 < conv.weight.abs().max().item() <= 0.2  # sqrt(6 / 150)
     assert conv.bias is not None
     assert not conv.bias.any()
+
+
+def test_an_up_convolution_keeps_the_size_of_the_response() -> None:
+    torch.manual_seed(0)
+    conv = up_convolution(64, 32)
+    out_BCHW = conv(torch.randn(4, 64, 8, 8))
+    assert out_BCHW.shape == (4, 32, 16, 16)
+    # He et al.: variance 2 for inputs of variance 1, so that 1 is left after ReLU.
+    assert 1.9 < out_BCHW.var().item() < 2.1
+
+
+def test_a_pair_is_normalised_cut_and_keeps_the_size() -> None:
+    torch.manual_seed(0)
+    pair = ConvNormPair(3, 16).train()
+    assert [type(module) for module in pair[0].children()] == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
+    out_BCHW = pair(100 + 50 * torch.randn(4, 3, 16, 16))
+    assert out_BCHW.shape == (4, 16, 16, 16)
+    # ReLU of a standard normal has the mean 1 / sqrt(2 pi).
+    assert abs(out_BCHW.mean().item() - 1 / math.sqrt(2 * math.pi)) < 0.02

@@ -7,7 +7,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from maskwright.models.fcn import FCN, FlatFCN, Upsampling, bilinear_kernel
+from maskwright.errors import ModelError
+from maskwright.models import build
+from maskwright.models.fcn import FCN, EncoderDecoderFCN, FlatFCN, Upsampling, bilinear_kernel
+from maskwright.models.summary import count_parameters
+
+VGG_16 = [(3, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 256)]
+VGG_16 += [(256, 512)] + 5 * [(512, 512)]
+ALEXNET = [(11, 3, 64), (5, 64, 192), (3, 192, 384), (3, 384, 256), (3, 256, 256)]  # kernel first
 
 
 def test_the_kernel_of_factor_two() -> None:
@@ -83,6 +90,91 @@ def test_skips_are_sums_of_scores() -> None:
         score_BKhw = scores["8"](network.encoder(x_BCHW)[2])
     expected = F.interpolate(score_BKhw, scale_factor=8.0, mode="bilinear", align_corners=False)
     torch.testing.assert_close(alone[2], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_fcn8s_with_vgg_has_the_paper_s_parameters() -> None:
+    convs = sum(9 * a * b + b for a, b in VGG_16)
+    fc6, fc7 = 7 * 7 * 512 * 4096 + 4096, 4096 * 4096 + 4096
+    scores = sum(21 * channels + 21 for channels in (4096, 512, 256))
+    steps = 2 * 4 * 4 * 21 * 21
+    with torch.device("meta"):
+        count = count_parameters(build("fcn8s-vgg16", 3, 21))
+    assert count == convs + fc6 + fc7 + scores + steps == 134_376_863
+    # Released as 134.5 million, because there the last step's 16 x 16 kernels between all classes are stored, though
+    # they are fixed and zero between different classes.
+    assert count + 16 * 16 * 21 * 21 == 134_489_759
+
+
+def test_fcn32s_with_alexnet_has_the_paper_s_parameters() -> None:
+    convs = sum(k * k * a * b + b for k, a, b in ALEXNET)
+    fc6, fc7, score = 6 * 6 * 256 * 4096 + 4096, 4096 * 4096 + 4096, 21 * 4096 + 21
+    with torch.device("meta"):
+        count = count_parameters(build("fcn32s-alexnet", 3, 21))
+    assert count == convs + fc6 + fc7 + score == 57_089_877
+    assert round(count / 1e6) == 57, "the paper's table 1"
+
+
+def test_vgg_s_scores_are_of_pool3_pool4_and_fc7() -> None:
+    torch.manual_seed(0)
+    network = FCN(3, 2, encoder="vgg16", width=2).eval()
+    seen: dict[str, torch.Tensor] = {}
+    for stride, score in network.score.items():
+        score.register_forward_pre_hook(lambda _module, args, stride=stride: seen.update({stride: args[0]}))
+    x_BCHW = torch.randn(1, 3, 64, 96)
+    with torch.inference_mode():
+        network(x_BCHW)
+        features = network.encoder.get_submodule("features")
+        assert isinstance(features, nn.Sequential)
+        # In torchvision's VGG-16, layers 16 and 23 are the third and the fourth pooling, 30 the last.
+        pool3, pool4, pool5 = (features[: last + 1](x_BCHW) for last in (16, 23, 30))
+    assert torch.equal(seen["8"], pool3)
+    assert torch.equal(seen["16"], pool4)
+    assert pool5.shape[2:] == seen["32"].shape[2:] == (2, 3), "fc6 and fc7 keep the map's size"
+    assert seen["32"].shape[1] == 64 * 2
+
+
+@pytest.mark.parametrize("encoder", ["alexnet", "vgg16"])
+def test_fc6_and_fc7_are_convolutions_with_dropout(encoder: str) -> None:
+    network = FCN(3, 2, encoder=encoder, width=2)
+    assert not [module for module in network.modules() if isinstance(module, nn.Linear)]
+    assert [module.p for module in network.modules() if isinstance(module, nn.Dropout)] == [0.5, 0.5]
+
+
+def test_without_skips_only_the_coarsest_map_counts() -> None:
+    torch.manual_seed(0)
+    network = EncoderDecoderFCN(3, 2, width=4, widths=(8, 8, 4, 4, 4)).eval()
+    x_BCHW = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        expected = network(x_BCHW)
+        network.encoder.register_forward_hook(lambda _module, _args, maps: [*(0 * m for m in maps[:-1]), maps[-1]])
+        assert torch.equal(network(x_BCHW), expected)
+        network.encoder.register_forward_hook(lambda _module, _args, maps: [*maps[:-1], 0 * maps[-1]])
+        assert not torch.equal(network(x_BCHW), expected)
+
+
+def test_a_learned_step_up_doubles_without_a_checkerboard() -> None:
+    step, *_ = EncoderDecoderFCN(3, 2, width=4, widths=(8, 8, 4, 4, 4)).up
+    assert isinstance(step, nn.Sequential)
+    conv = step[0]
+    assert isinstance(conv, nn.ConvTranspose2d)
+    std = conv.weight.std().item()
+    assert std == pytest.approx((2 / (4 * 32)) ** 0.5, rel=0.05)
+    nn.init.ones_(conv.weight)
+    out = conv(torch.ones(1, 32, 3, 4))
+    assert out.shape == (1, 8, 6, 8)
+    assert (out[..., 1:-1, 1:-1] == 4 * 32).all(), "every pixel but those of the border meets four weights a channel"
+
+
+def test_an_encoder_decoder_s_parameters() -> None:
+    encoder = 11_689_512 - (512 * 1000 + 1000)  # torchvision's ResNet-18 without its classifier
+    up = sum(4 * 4 * a * b + 2 * b for a, b in ((512, 256), (256, 128), (128, 64), (64, 32), (32, 16)))
+    with torch.device("meta"):
+        assert count_parameters(build("fcn-encoder-decoder", 3, 11)) == encoder + up + 16 * 11 + 11
+
+
+def test_the_steps_up_must_lead_to_full_size() -> None:
+    with pytest.raises(ModelError, match=r"widths = \[8, 8\]: expected 5 numbers.*'resnet18' ends at 1/32"):
+        build("fcn-encoder-decoder", 3, 2, {"widths": [8, 8]})
 
 
 def test_a_flat_network_has_no_pooling_and_sees_depth_pixels_around() -> None:

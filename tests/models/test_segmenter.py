@@ -70,7 +70,7 @@ def test_padding_repeats_the_edge_and_is_cut_off_again() -> None:
 
 def test_a_single_pixel_fills_a_whole_stride() -> None:
     probe = Probe(stride=32)
-    logits_BKHW = Segmenter(probe, mean=[0], std=[1])(torch.full((1, 1, 1, 1), 9.0))
+    logits_BKHW = Segmenter(probe, mean=[0], std=[1]).eval()(torch.full((1, 1, 1, 1), 9.0))
     assert probe.seen.shape == (1, 1, 32, 32)
     assert (probe.seen == 9.0).all()
     assert logits_BKHW.flatten().tolist() == [9, 18]
@@ -112,7 +112,7 @@ def test_rounding_in_a_constant_channel_is_not_blown_up() -> None:
 def test_working_scale(scale: float, size: tuple[int, int], seen: tuple[int, int]) -> None:
     # 10 x 6 at 0.5 is 5 x 3, padded to 8 x 4. Halves round up: 30 / 4 = 7.5 -> 8, 3 * 1.5 = 4.5 -> 5, 7.5 -> 8.
     probe = Probe(stride=4)
-    logits_BKHW = Segmenter(probe, mean=[0], std=[1], scale=scale)(torch.full((2, 1, *size), 3.0))
+    logits_BKHW = Segmenter(probe, mean=[0], std=[1], scale=scale).eval()(torch.full((2, 1, *size), 3.0))
     assert probe.seen.shape == (2, 1, *seen)
     assert logits_BKHW.shape == (2, 2, *size)
     torch.testing.assert_close(logits_BKHW[:, 1], torch.full((2, *size), 6.0))
@@ -197,3 +197,35 @@ def test_the_segmenter_can_be_traced_for_other_sizes() -> None:
     program = torch.export.export(segmenter, (example,), dynamic_shapes=({0: batch, 2: k * height, 3: k * width},))
     other = torch.randint(0, 256, (1, 3, 7 * k, 2 * k), dtype=torch.uint8)
     torch.testing.assert_close(program.module()(other), segmenter(other))
+
+
+class Supervised(Probe):
+    """In training mode, gives its logits and two auxiliary outputs."""
+
+    auxiliary = (0.4, 0.2)
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:  # type: ignore[override]
+        logits_BKHW = super().forward(x_BCHW)
+        return (logits_BKHW, logits_BKHW + 1, logits_BKHW + 2) if self.training else logits_BKHW
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_auxiliary_outputs_have_the_size_of_the_image(scale: float) -> None:
+    segmenter = Segmenter(Supervised(), mean=[0], std=[1], scale=scale)
+    image = torch.full((2, 1, 5, 7), 3.0)
+    assert segmenter.auxiliary == (0.4, 0.2)
+    outputs = segmenter.train()(image)
+    assert [output.shape for output in outputs] == 3 * [(2, 2, 5, 7)]
+    assert [output[0, 0, 0, 0].item() for output in outputs] == [3, 4, 5]
+    assert segmenter.eval()(image).shape == (2, 2, 5, 7)
+    assert Segmenter(Probe(), mean=[0], std=[1]).auxiliary == ()
+
+
+@pytest.mark.parametrize(("size", "seen"), [((1, 1), (4, 8)), ((4, 4), (4, 8)), ((4, 5), (4, 8)), ((5, 4), (8, 4))])
+def test_in_training_the_deepest_map_has_two_values_or_more(size: tuple[int, int], seen: tuple[int, int]) -> None:
+    probe = Probe()
+    segmenter = Segmenter(probe, mean=[0], std=[1])
+    assert segmenter.train()(torch.ones(1, 1, *size)).shape == (1, 2, *size)
+    assert probe.seen.shape[2:] == seen
+    segmenter.eval()(torch.ones(1, 1, 1, 1))
+    assert probe.seen.shape[2:] == (4, 4)

@@ -1,4 +1,4 @@
-"""The classic U-Net is the Keras listing: its parameters, its shapes, its order of things."""
+"""The classic U-Net is the Keras listing, the original one is the paper's: parameters, shapes, order of things."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from maskwright.errors import ModelError
-from maskwright.models import save_weights, unet
+from maskwright.models import build, save_weights, unet
 from maskwright.models.summary import count_parameters, layer_table
-from maskwright.models.unet import UNet, UpStep
+from maskwright.models.unet import UNet, UNetOriginal, UpConvolutionStep, UpStep
 
 # (kernel, input channels, output channels) of every convolution of the listing, top to bottom.
 LISTING = [
@@ -25,6 +26,53 @@ LISTING = [
     (2, 128, 64), (3, 128, 64), (3, 64, 64),
     (3, 64, 2), (1, 2, 1),
 ]  # fmt: skip
+
+
+# The paper's: a 2x2 up-convolution at the same place, and 1x1 to the classes at once.
+PAPER = [*LISTING[:-2], (1, 64, 2)]
+
+
+def test_the_original_has_the_paper_s_convolutions() -> None:
+    derived = [kernel * kernel * before * after + after for kernel, before, after in PAPER]
+    with torch.device("meta"):
+        network = build("unet-original", 1, 2)
+    assert len(derived) == 23, "'in total the network has 23 convolutional layers'"
+    assert count_parameters(network) == sum(derived) == 31_030_658
+    assert [row.parameters for row in layer_table("unet-original", in_channels=1) if row.parameters] == derived
+
+
+def test_the_original_steps_up_by_a_learned_2x2_convolution_and_joins_the_encoder_s_map_first() -> None:
+    torch.manual_seed(0)
+    step = UpConvolutionStep(2, 1)
+    nn.init.zeros_(step.upsample.weight)
+    with torch.no_grad():
+        step.upsample.weight[0, 0] = torch.tensor([[1.0, 2.0], [-3.0, 4.0]])
+    joined: list[torch.Tensor] = []
+    step.concatenate.register_forward_hook(lambda _module, _args, output: joined.append(output))
+    step(torch.tensor([[[[1.0, 10.0]], [[7.0, 7.0]]]]), torch.full((1, 1, 2, 4), -5.0))
+    assert joined[0][0, 0].tolist() == [[-5] * 4] * 2
+    assert joined[0][0, 1].tolist() == [[1, 2, 10, 20], [0, 4, 0, 40]], "a pixel becomes four, then ReLU"
+
+
+def test_the_original_s_weights_start_by_section_3() -> None:
+    torch.manual_seed(0)
+    network = UNetOriginal(3, 2, widths=(16, 32, 64))
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.weight.numel() > 2000:
+            inputs = module.in_channels * (9 if isinstance(module, nn.Conv2d) else 1)
+            assert module.weight.std().item() == pytest.approx((2 / inputs) ** 0.5, rel=0.06)
+    assert not any(p.any() for name, p in network.named_parameters() if name.endswith("bias"))
+
+
+def test_the_original_drops_at_the_end_of_the_contracting_path() -> None:
+    with torch.device("meta"):
+        network = build("unet-original", 1, 2)
+    assert [(name, m.p) for name, m in network.named_modules() if isinstance(m, nn.Dropout)] == [
+        ("down.3.dropout", 0.5),
+        ("down.4.dropout", 0.5),
+    ]
+    with pytest.raises(ModelError, match=r"dropout = -0\.1"):
+        build("unet-original", 1, 2, {"dropout": -0.1})
 
 
 def test_parameters_are_those_of_the_listing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 
@@ -12,9 +13,19 @@ from torch import nn
 from torch.nn import functional as F
 
 from maskwright.errors import ModelError
-from maskwright.models import build
-from maskwright.models.encoders import ResNet, build_encoder
-from maskwright.models.weights import load_encoder, load_pretrained, load_weights, read_weights, save_weights
+from maskwright.models import MODELS, Segmenter, build
+from maskwright.models.encoders import ENCODERS, Encoder, build_encoder
+from maskwright.models.weights import (
+    LICENCES,
+    Origin,
+    load_encoder,
+    load_pretrained,
+    load_weights,
+    read_weights,
+    save_weights,
+)
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def small(out: int = 4) -> nn.Sequential:
@@ -117,14 +128,14 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "text.pth").write_text("hello")
     (tmp_path / "text.safetensors").write_text("hello, this is no header at all")
     (tmp_path / "empty.pth").touch()
-    (tmp_path / "weights.h5").touch()
+    (tmp_path / "weights.npz").touch()
     torch.save(torch.zeros(3), tmp_path / "tensor.pth")
     torch.save({"state_dict": {"lr": 0.1}}, tmp_path / "numbers.pth")
     for name, message in {
         "text.pth": "cannot be read as weights",
         "text.safetensors": "cannot be read as weights",
         "empty.pth": "cannot be read as weights",
-        "weights.h5": r"suffix '\.h5'.*safetensors",
+        "weights.npz": r"suffix '\.npz'.*safetensors",
         "tensor.pth": "holds Tensor, not tensors by name",
         "numbers.pth": "holds dict, not tensors by name",
         "absent.pth": "does not exist",
@@ -133,7 +144,7 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
             read_weights(tmp_path / name)
 
 
-def torchvision_checkpoint(path: Path) -> ResNet:
+def torchvision_checkpoint(path: Path) -> Encoder:
     """A file as torchvision publishes it, classifier included, and the RGB encoder that it holds."""
     torch.manual_seed(0)
     encoder = build_encoder("resnet18", 3, width=8)
@@ -162,20 +173,20 @@ def test_one_channel_answers_as_rgb_answers_to_grey(tmp_path: Path) -> None:
 
 
 def test_more_channels_repeat_rgb_and_keep_the_response(tmp_path: Path) -> None:
-    weight_O3HW = torchvision_checkpoint(tmp_path / "resnet18.pth").conv1.weight
+    weight_O3HW = torchvision_checkpoint(tmp_path / "resnet18.pth").get_parameter("conv1.weight")
     encoder = build_encoder("resnet18", 6, width=8)
     load_encoder(encoder, tmp_path / "resnet18.pth")
-    torch.testing.assert_close(encoder.conv1.weight[:, 4], weight_O3HW[:, 1] / 2)
+    torch.testing.assert_close(encoder.get_parameter("conv1.weight")[:, 4], weight_O3HW[:, 1] / 2)
     x_BCHW = torch.randn(1, 3, 16, 16)
     torch.testing.assert_close(
-        F.conv2d(torch.cat([x_BCHW, x_BCHW], 1), encoder.conv1.weight),
+        F.conv2d(torch.cat([x_BCHW, x_BCHW], 1), encoder.get_parameter("conv1.weight")),
         F.conv2d(x_BCHW, weight_O3HW),
         rtol=1e-4,
         atol=1e-4,
     )
     two = build_encoder("resnet18", 2, width=8)
     load_encoder(two, tmp_path / "resnet18.pth")
-    torch.testing.assert_close(two.conv1.weight, weight_O3HW[:, :2] * 1.5)
+    torch.testing.assert_close(two.get_parameter("conv1.weight"), weight_O3HW[:, :2] * 1.5)
 
 
 def test_old_checkpoints_without_counters_are_read_and_other_gaps_are_not(tmp_path: Path) -> None:
@@ -200,8 +211,162 @@ def test_pretrained_weights_are_a_network_s_or_its_encoder_s(tmp_path: Path) -> 
     save_weights(trained, tmp_path / "network.safetensors")
     save_weights(encoder, tmp_path / "encoder.safetensors")
     network = build("fcn8s", 3, 2, {"width": 4})
-    load_pretrained(network, tmp_path / "network.safetensors")
+    origin = load_pretrained(network, tmp_path / "network.safetensors")
+    assert (origin.kind, origin.mean, origin.std) == ("maskwright", None, None)
     assert equal(network, trained)
-    load_pretrained(network, tmp_path / "encoder.safetensors")
+    origin = load_pretrained(network, tmp_path / "encoder.safetensors")
+    assert (origin.kind, origin.mean, origin.std, origin.native) == ("timm", *IMAGENET, False)
     assert equal(network.get_submodule("encoder"), encoder)
     assert not equal(network.get_submodule("encoder"), trained.get_submodule("encoder"))
+
+
+def test_a_run_s_weights_bring_its_statistics(tmp_path: Path) -> None:
+    trained = Segmenter(build("fcn8s", 2, 2, {"width": 4}), mean=(100.0, 3.5), std=(20.0, 0.25))
+    save_weights(trained, tmp_path / "model.safetensors")
+    network = build("fcn8s", 2, 2, {"width": 4})
+    origin = load_pretrained(network, tmp_path / "model.safetensors")
+    assert equal(network, trained.network)
+    assert origin == Origin(
+        kind="maskwright",
+        mean=(100.0, 3.5),
+        std=(20.0, 0.25),
+        native=True,
+        description="weights of an earlier run, and the mean and deviation of its images",
+    )
+    assert origin.statistics(255.0) == ([100.0, 3.5], [20.0, 0.25])
+    (tmp_path / "run.json").write_text('{"network": {"per_image": false}}')
+    assert load_pretrained(network, tmp_path) == origin, "a run folder stands for its weights"
+    (tmp_path / "run.json").write_text('{"network": {"per_image": true}}')
+    origin = load_pretrained(network, tmp_path)
+    assert (origin.mean, origin.std, origin.description) == (None, None, "weights of an earlier run")
+
+
+@pytest.mark.parametrize(
+    ("channels", "mean", "std"),
+    [
+        (3, *IMAGENET),
+        # Grey sees the sum of the RGB weights, and so their average statistics.
+        (1, (0.449,), (0.226,)),
+        (2, (0.485, 0.456), (0.229, 0.224)),
+        (5, (0.485, 0.456, 0.406, 0.485, 0.456), (0.229, 0.224, 0.225, 0.229, 0.224)),
+    ],
+)
+def test_imagenet_s_statistics_follow_the_channels(
+    tmp_path: Path, channels: int, mean: tuple[float, ...], std: tuple[float, ...]
+) -> None:
+    torchvision_checkpoint(tmp_path / "resnet18.pth")
+    network = build("fcn8s", channels, 2, {"width": 8})
+    origin = load_pretrained(network, tmp_path / "resnet18.pth")
+    assert (origin.kind, origin.native) == ("torchvision", False)
+    assert origin.description == "ImageNet weights of torchvision for the encoder, and their normalisation"
+    assert origin.mean == pytest.approx(mean, abs=1e-9)
+    assert origin.std == pytest.approx(std, abs=1e-9)
+    native_mean, native_std = origin.statistics(65535.0)
+    assert native_mean == pytest.approx([65535 * value for value in mean])
+    assert native_std == pytest.approx([65535 * value for value in std])
+
+
+CLASSIFIERS = {"vgg16": ("classifier.0", "classifier.3", 7), "alexnet": ("classifier.1", "classifier.4", 6)}
+
+
+def published(name: str) -> tuple[nn.Module, dict[str, torch.Tensor]]:
+    """An encoder with its fully connected layers, and its weights as torchvision publishes them."""
+    torch.manual_seed(1)
+    encoder = build_encoder(name, 3, 2, fully_connected=True)
+    fc6, fc7, _ = CLASSIFIERS[name]
+    state = dict(encoder.state_dict())
+    for layer in (fc6, fc7):
+        state[f"{layer}.weight"] = state[f"{layer}.weight"].flatten(1)
+    return encoder, {**state, "classifier.6.weight": torch.zeros(1000, 128), "classifier.6.bias": torch.zeros(1000)}
+
+
+@pytest.mark.parametrize("name", list(CLASSIFIERS))
+def test_fully_connected_layers_are_reshaped_or_left_out(tmp_path: Path, name: str) -> None:
+    source, state = published(name)
+    fc6, _, kernel = CLASSIFIERS[name]
+    torch.save(state, tmp_path / "published.pth")
+    dense, bare = build_encoder(name, 3, 2, fully_connected=True), build_encoder(name, 3, 2)
+    load_encoder(dense, tmp_path / "published.pth")
+    assert equal(dense, source)
+    load_encoder(bare, tmp_path / "published.pth")
+    assert torch.equal(bare.state_dict()["features.0.weight"], source.state_dict()["features.0.weight"])
+    # A fully connected layer over a k x k map is a convolution over it.
+    x_BCkk = torch.randn(1, source.get_parameter(f"{fc6}.weight").shape[1], kernel, kernel)
+    theirs = x_BCkk.flatten(1) @ state[f"{fc6}.weight"].T
+    torch.testing.assert_close(F.conv2d(x_BCkk, dense.get_parameter(f"{fc6}.weight"))[..., 0, 0], theirs)
+
+    del state["classifier.6.bias"]
+    state["classifier.7.weight"] = torch.zeros(1)
+    torch.save(state, tmp_path / "other.pth")
+    with pytest.raises(ModelError, match=r"1 unexpected: classifier\.7\.weight"):
+        load_encoder(bare, tmp_path / "other.pth")
+
+
+def test_timm_s_names_of_fully_connected_layers_are_known(tmp_path: Path) -> None:
+    source, state = published("vgg16")
+    own = source.state_dict()
+    timm_s = {name: tensor for name, tensor in state.items() if name.startswith("features.")}
+    for layer, theirs in (("classifier.0", "pre_logits.fc1"), ("classifier.3", "pre_logits.fc2")):
+        timm_s |= {f"{theirs}.weight": own[f"{layer}.weight"], f"{theirs}.bias": own[f"{layer}.bias"]}
+    timm_s |= {"head.fc.weight": torch.zeros(1000, 128), "head.fc.bias": torch.zeros(1000)}
+    safetensors.torch.save_file(timm_s, tmp_path / "vgg16.safetensors")
+    torch.save(timm_s, tmp_path / "vgg16.pth")
+    for file in ("vgg16.safetensors", "vgg16.pth"):
+        network = build("fcn8s-vgg16", 1, 2, {"width": 2})
+        assert load_pretrained(network, tmp_path / file).kind == "timm"
+        encoder = network.get_submodule("encoder")
+        assert torch.equal(encoder.get_parameter("classifier.0.weight"), own["classifier.0.weight"])
+        assert torch.equal(encoder.get_parameter("features.0.weight"), own["features.0.weight"].sum(1, keepdim=True))
+
+
+@pytest.mark.parametrize("name", ["fcn-dilated", "deeplabv3"])
+def test_torchvision_s_segmentation_networks_are_read_whole(tmp_path: Path, name: str) -> None:
+    source = build(name, 3, 21, {"width": 4})
+    state = {name.replace("encoder.", "backbone."): tensor for name, tensor in source.state_dict().items()}
+    if name == "deeplabv3":
+        # torchvision has batch norm where ours has a bias; this one multiplies by 1 and adds that bias.
+        bias = state.pop("classifier.0.convs.4.1.bias")
+        var = torch.ones_like(bias) - 1e-5
+        state |= {"classifier.0.convs.4.2.weight": torch.ones_like(bias), "classifier.0.convs.4.2.bias": bias}
+        state |= {"classifier.0.convs.4.2.running_mean": torch.zeros_like(bias)}
+        state |= {"classifier.0.convs.4.2.running_var": var}
+    torch.save(state, tmp_path / "coco.pth")
+    same = build(name, 3, 21, {"width": 4})
+    origin = load_pretrained(same, tmp_path / "coco.pth")
+    assert (origin.kind, origin.mean, origin.std) == ("torchvision", *IMAGENET)
+    assert origin.description == "weights of torchvision for this network, and their normalisation"
+    for mine, theirs in zip(same.state_dict().values(), source.state_dict().values(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-7)
+
+    other = build(name, 1, 2, {"width": 4})
+    before = other.get_parameter("classifier.4.weight").clone()
+    origin = load_pretrained(other, tmp_path / "coco.pth")
+    assert origin.description.endswith("; starting anew: classifier.4, aux_classifier.4")
+    assert torch.equal(other.get_parameter("classifier.4.weight"), before)
+    assert torch.equal(
+        other.get_parameter("encoder.conv1.weight"), source.get_parameter("encoder.conv1.weight").sum(1, keepdim=True)
+    )
+    with pytest.raises(ModelError, match="of another shape: encoder"):
+        load_pretrained(build(name, 3, 21, {"width": 8}), tmp_path / "coco.pth")
+
+
+def test_settings_beside_a_hub_file_tell_its_statistics(tmp_path: Path) -> None:
+    torchvision_checkpoint(tmp_path / "resnet18.pth")
+    safetensors.torch.save_file(read_weights(tmp_path / "resnet18.pth"), tmp_path / "model.safetensors")
+    network = build("fcn8s", 1, 2, {"width": 8})
+    assert load_pretrained(network, tmp_path / "model.safetensors").mean == pytest.approx((0.449,))
+    timm_s = {"architecture": "resnet18", "pretrained_cfg": {"mean": [0.5, 0.6, 0.7], "std": [0.1, 0.1, 0.4]}}
+    (tmp_path / "config.json").write_text(json.dumps(timm_s))
+    origin = load_pretrained(network, tmp_path / "model.safetensors")
+    assert origin.mean == pytest.approx((0.6,))
+    assert origin.std == pytest.approx((0.2,))
+    (tmp_path / "preprocessor_config.json").write_text('{"image_mean": [0, 0.5, 1], "image_std": [1, 1, 1]}')
+    origin = load_pretrained(network, tmp_path / "model.safetensors")
+    assert (origin.mean, origin.std) == ((0.5,), (1.0,))
+    # A file by another name is not the one that the settings speak of.
+    assert load_pretrained(network, tmp_path / "resnet18.pth").mean == pytest.approx((0.449,))
+
+
+def test_licences_are_of_networks_and_encoders() -> None:
+    assert set(ENCODERS) <= set(LICENCES)
+    assert set(LICENCES) <= {*ENCODERS, *MODELS}

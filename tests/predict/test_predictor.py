@@ -15,6 +15,7 @@ from maskwright.data.classes import UNLABELLED
 from maskwright.data.formats import open_dataset
 from maskwright.errors import DataError, InputWarning, ModelError, RunError
 from maskwright.predict import predictor as module
+from maskwright.predict.crf import CRFSettings, refine
 from maskwright.predict.predictor import overlay
 from maskwright.train import session
 
@@ -110,6 +111,20 @@ def test_tiles_give_what_the_whole_image_gives(
     # Only what the tile's edge hides from the network differs.
     assert (tiled.mask == whole.mask).mean() > 0.99
     assert np.abs(tiled.probabilities - whole.probabilities).mean() < 0.02
+
+
+def test_a_dense_crf_refines_probabilities_and_mask(predictor: Predictor, image: np.ndarray) -> None:
+    plain = predictor(image)
+    predictor.crf = CRFSettings()
+    valid = np.ones((40, 48), bool)
+    valid[:5] = False
+    refined = predictor(image, valid)
+    np.testing.assert_allclose(
+        refined.probabilities, refine(plain.probabilities, image, CRFSettings(), valid), atol=1e-6
+    )
+    np.testing.assert_array_equal(refined.mask[5:], refined.probabilities.argmax(2)[5:])
+    assert (refined.mask[:5] == UNLABELLED).all()
+    assert np.abs(refined.probabilities - plain.probabilities).max() > 0.01
 
 
 def test_images_unlike_the_training_data_are_named(predictor: Predictor, image: np.ndarray) -> None:

@@ -65,10 +65,16 @@ class Segmenter(nn.Module):
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).reshape(-1, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).reshape(-1, 1, 1))
 
-    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+    @property
+    def auxiliary(self) -> tuple[float, ...]:
+        """The loss weight of each auxiliary output that the network gives in training mode; mostly none."""
+        return tuple(getattr(self.network, "auxiliary", ()))
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """Native values of any real dtype, B x C x H x W, H and W from 1 -> float32 logits B x K x H x W.
 
-        Raises ModelError for the wrong number of dimensions or channels, or for an image without pixels.
+        In training mode, a network with auxiliary outputs gives a tuple: the logits, then one more for each weight of
+        `auxiliary`. Raises ModelError for the wrong number of dimensions or channels, or for an image without pixels.
         """
         self._check(x_BCHW)
         height, width = x_BCHW.shape[2:]
@@ -79,12 +85,19 @@ class Segmenter(nn.Module):
         if self.stride > 1:
             # Replicated edges, because reflection needs more pixels than it adds, and a 1x1 image has none to spare.
             # At the right and the bottom only, so that the network's grid starts at the image's first pixel.
-            x_BChw = F.pad(x_BChw, (0, -w % self.stride, 0, -h % self.stride), mode="replicate")
-        logits_BKhw = self.network(x_BChw)[..., :h, :w].float()
-        if self.scale != 1:
-            logits_BKhw = _resized(logits_BKhw, height, width, shrinks=self.scale > 1)
-        logits_BKHW: torch.Tensor = logits_BKhw
-        return logits_BKHW
+            more = -w % self.stride
+            if self.training and max(h, w) <= self.stride:
+                more += self.stride  # batch norm learns from two values at least, of the deepest map too
+            x_BChw = F.pad(x_BChw, (0, more, 0, -h % self.stride), mode="replicate")
+
+        def restored(logits_BKhw: torch.Tensor) -> torch.Tensor:
+            logits_BKhw = logits_BKhw[..., :h, :w].float()
+            if self.scale != 1:
+                logits_BKhw = _resized(logits_BKhw, height, width, shrinks=self.scale > 1)
+            return logits_BKhw
+
+        outputs = self.network(x_BChw)
+        return tuple(map(restored, outputs)) if isinstance(outputs, tuple) else restored(outputs)
 
     def normalized(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         """Native values -> float32 values of about zero mean and unit deviation, at the same size."""

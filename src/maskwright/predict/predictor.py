@@ -22,8 +22,10 @@ from maskwright.data.images import display
 from maskwright.data.preparation import prepare
 from maskwright.errors import DataError, InputWarning, RunError
 from maskwright.models import build
+from maskwright.models.ensemble import Ensemble
 from maskwright.models.segmenter import Segmenter
 from maskwright.models.weights import load_weights
+from maskwright.predict.crf import CRFSettings, refine
 from maskwright.predict.tiles import Tile, blend
 
 WHOLE = 4_000_000
@@ -93,10 +95,25 @@ def make_segmenter(description: Mapping[str, Any]) -> Segmenter:
     )
 
 
-class Predictor:
-    """A model with everything that prediction needs: preparation, normalisation, classes."""
+def _trained(folder: Path, description: Mapping[str, Any]) -> Segmenter:
+    """A segmenter with the best weights of a run folder."""
+    if not (folder / runs.WEIGHTS).is_file():
+        raise RunError(
+            f"{folder} has no {runs.WEIGHTS}. Expected the weights that training writes at its first validation or "
+            "within a minute. Continue it with `maskwright train --resume`, or copy the file too."
+        )
+    segmenter = make_segmenter(description)
+    load_weights(segmenter, folder / runs.WEIGHTS)
+    return segmenter
 
-    def __init__(self, segmenter: Segmenter, run: dict[str, Any], source: str) -> None:
+
+class Predictor:
+    """A model with everything that prediction needs: preparation, normalisation, classes.
+
+    Set `crf` to refine probabilities with a dense CRF on the image, as `predict --crf` does; None leaves them.
+    """
+
+    def __init__(self, segmenter: Segmenter | Ensemble, run: dict[str, Any], source: str) -> None:
         self.run = run
         self.source = source
         self.classes = ClassTable.from_dict(run["classes"], source)
@@ -104,23 +121,21 @@ class Predictor:
         self.flips: tuple[bool, bool] = (run["tta"]["horizontal"], run["tta"]["vertical"])
         self.segmenter = segmenter.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.device = next(segmenter.parameters()).device
+        self.crf: CRFSettings | None = None
 
     @classmethod
     def load(cls, path: str | Path, device: str | torch.device | None = None) -> Predictor:
         """Load the best weights of a run folder.
 
-        Raises RunError if the folder is no complete run, ModelError if the weights do not fit.
+        A run with folds gives the mean of their probabilities. Raises RunError if the folder is no complete run,
+        ModelError if the weights do not fit.
         """
         folder = Path(path)
         run = runs.read_run(folder)
-        if not (folder / runs.WEIGHTS).is_file():
-            raise RunError(
-                f"{folder} has no {runs.WEIGHTS}. Expected the weights that training writes at its first validation or "
-                "within a minute. Continue it with `maskwright train --resume`, or copy the file too."
-            )
+        folds = [folder / runs.FOLDS / str(fold) for fold in range(run["folds"])] if run["kind"] == "folds" else []
         try:
-            segmenter = make_segmenter(run["network"])
-            load_weights(segmenter, folder / runs.WEIGHTS)
+            members = [_trained(one, runs.read_run(one)["network"]) for one in folds or [folder]]
+            segmenter = Ensemble(members) if folds else members[0]
             return cls(segmenter.to(torch.device(device) if device else best_device()), run, str(folder))
         except KeyError as missing:
             raise RunError(
@@ -155,19 +170,17 @@ class Predictor:
             probabilities_KHW = np.stack(
                 [cv2.resize(p, (width, height), interpolation=cv2.INTER_LINEAR) for p in probabilities_KHW]
             )
-        mask = probabilities_KHW.argmax(0).astype(np.uint8)
+        if valid is not None and valid.shape != (height, width):
+            raise DataError(
+                f"{name}: the valid mask has shape {valid.shape}. Expected that of the image, {(height, width)}."
+            )
+        probabilities_HWK = np.ascontiguousarray(probabilities_KHW.transpose(1, 2, 0))
+        if self.crf is not None:
+            probabilities_HWK = refine(probabilities_HWK, pixels, self.crf, valid)
+        mask = probabilities_HWK.argmax(2).astype(np.uint8)
         if valid is not None:
-            if valid.shape != mask.shape:
-                raise DataError(
-                    f"{name}: the valid mask has shape {valid.shape}. Expected that of the image, {mask.shape}."
-                )
             mask[~valid] = UNLABELLED
-        return Prediction(
-            image=pixels,
-            mask=mask,
-            probabilities=np.ascontiguousarray(probabilities_KHW.transpose(1, 2, 0)),
-            classes=self.classes,
-        )
+        return Prediction(image=pixels, mask=mask, probabilities=probabilities_HWK, classes=self.classes)
 
     def check(self, pixels: np.ndarray, name: str = "The image") -> None:
         """Compare an H x W x C image with the training data (DESIGN contract 10); raises and warns as `__call__`."""

@@ -1,0 +1,70 @@
+"""Encoders by name: the contracting paths of networks, made so that published classification weights fit by name.
+
+Each turns normalised float32 B x C x H x W into one map per stride, finest first; `encoder.Encoder` says how.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from maskwright.errors import ModelError
+from maskwright.models.encoders.alexnet import AlexNet
+from maskwright.models.encoders.encoder import Encoder
+from maskwright.models.encoders.resnet import BasicBlock, Bottleneck, ResNet
+from maskwright.models.encoders.timm import TIMM_PREFIX, TimmEncoder
+from maskwright.models.encoders.vgg import VGG
+
+__all__ = ["ENCODERS", "FULLY_CONNECTED", "PUBLISHED_WIDTH", "TIMM_PREFIX", "Encoder", "build_encoder"]
+
+ENCODERS: dict[str, Callable[..., Encoder]] = {
+    "alexnet": AlexNet,
+    "vgg16": VGG,
+    "resnet18": partial(ResNet, BasicBlock, (2, 2, 2, 2)),
+    "resnet34": partial(ResNet, BasicBlock, (3, 4, 6, 3)),
+    "resnet50": partial(ResNet, Bottleneck, (3, 4, 6, 3)),
+    "resnet101": partial(ResNet, Bottleneck, (3, 4, 23, 3)),
+}
+FULLY_CONNECTED = ("alexnet", "vgg16")
+PUBLISHED_WIDTH = 64
+
+
+def build_encoder(
+    name: str,
+    in_channels: int,
+    width: int = PUBLISHED_WIDTH,
+    output_stride: int = 32,
+    *,
+    fully_connected: bool = False,
+) -> Encoder:
+    """Build an encoder of ENCODERS, or a backbone of timm (`timm:NAME`), with random weights.
+
+    `width` is the first layer's channels. `output_stride`, 8, 16 or 32, is the coarsest map's: below 32 the last stages
+    are dilated instead of strided. `fully_connected` keeps the classification network's fully connected layers, as
+    convolutions, for those that have them (FULLY_CONNECTED).
+
+    Raises ModelError for an unknown name, or an option that the encoder does not have.
+    """
+    if name not in ENCODERS and not name.startswith(TIMM_PREFIX):
+        raise ModelError(f"There is no encoder {name!r}. Expected one of: {', '.join(ENCODERS)}, {TIMM_PREFIX}NAME.")
+    if output_stride not in (8, 16, 32) or (name == "alexnet" and output_stride != 32):
+        raise ModelError(
+            f"output_stride = {output_stride}: the encoder {name!r} has {'32' if name == 'alexnet' else '8, 16 or 32'}."
+        )
+    if fully_connected and name not in FULLY_CONNECTED:
+        raise ModelError(
+            f"The encoder {name!r} has no fully connected layers to keep. Those that have them: "
+            f"{', '.join(FULLY_CONNECTED)}."
+        )
+    if name.startswith(TIMM_PREFIX):
+        if width != PUBLISHED_WIDTH:
+            raise ModelError(
+                f"width = {width} has no effect on {name!r}: a backbone of timm has the width of its name."
+            )
+        return TimmEncoder(name.removeprefix(TIMM_PREFIX), in_channels, output_stride)
+    options = {"width": width}
+    if output_stride != 32:
+        options["output_stride"] = output_stride
+    if fully_connected:
+        options["fully_connected"] = True
+    return ENCODERS[name](in_channels=in_channels, **options)
