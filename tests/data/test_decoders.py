@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -70,6 +71,17 @@ def test_png_exif_after_the_pixels() -> None:
     header = read_header(io.BytesIO(file), "png")
     assert (header.height, header.width, header.orientation, header.shape) == (1, 3, 8, (3, 1))
     assert decode(file, "png", indices=False).oriented().pixels[..., 0].tolist() == [[3], [2], [1]]
+
+
+def test_damaged_png_files_do_not_wear_out_none() -> None:
+    file = io.BytesIO()
+    PillowImage.fromarray(np.random.default_rng(0).integers(0, 255, (40, 50), dtype=np.uint8)).save(file, format="PNG")
+    half = file.getvalue()[: len(file.getvalue()) // 2]
+    before = sys.getrefcount(None)
+    for _ in range(500):
+        with pytest.raises(Exception, match=r".+"):
+            decode(half, "png", indices=False)
+    assert sys.getrefcount(None) > before - 300
 
 
 def test_images_above_pillows_limit_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from maskwright.data.holdout import folds
 from maskwright.data.names import natural
 from maskwright.data.samples import Sample, Source, hold_out
+from maskwright.errors import SettingError
 
 
 def samples(*names: str, group: str | None = None) -> list[Sample]:
@@ -163,3 +165,34 @@ def test_a_partition_of_the_wanted_size_in_blocks_whatever_the_order(
             inside = [name in ids(held) for name in sequence]
             changes = sum(one != next_one for one, next_one in pairwise(inside))
             assert changes <= 1  # one seam at most
+
+
+def test_folds_hold_every_sample_out_once_in_blocks_of_neighbours() -> None:
+    names = [f"{i:02}" for i in range(10)]
+    parts, how = folds(samples(*names), 3, 0)
+    assert sorted(sample.id for part in parts for sample in part) == names
+    # Ten in three blocks: 0..2, 3..6, 7..9, in a turn of their own.
+    assert sorted(map(ids, parts)) == [names[0:3], names[3:7], names[7:10]]
+    assert how == "3 folds of 3 to 4 samples (seed 0): 1 sequence cut into blocks of neighbours"
+
+
+def test_folds_keep_groups_whole_and_balance_them() -> None:
+    patients = [sample for group, count in zip("abcd", (4, 3, 2, 1), strict=True) for sample in
+                samples(*(f"{group}{i}" for i in range(count)), group=group)]  # fmt: skip
+    parts, how = folds(patients, 2, 0)
+    assert sorted({sample.group for sample in part} for part in parts) in (
+        [{"a", "d"}, {"b", "c"}],
+        [{"b", "c"}, {"a", "d"}],
+    )
+    assert [len(part) for part in parts] == [5, 5]
+    assert "4 groups kept whole" in how
+    with pytest.raises(SettingError, match=r"10 sample\(s\) in 4 groups or sequences, too few for 5"):
+        folds(patients, 5, 0)
+
+
+def test_folds_of_single_samples_do_not_depend_on_their_order() -> None:
+    names = ["ant", "bee", "cat", "dog", "elk", "fox", "gnu"]
+    parts, _ = folds(samples(*names), 3, 4)
+    assert sorted(map(len, parts)) == [2, 2, 3]
+    assert folds(samples(*reversed(names)), 3, 4)[0] == parts
+    assert folds(samples(*names), 3, 5)[0] != parts

@@ -10,11 +10,29 @@ import io
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import imagecodecs
 import numpy as np
 from PIL import BmpImagePlugin, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+
+
+class Window(NamedTuple):
+    """A rectangle of pixels, of a picture as it is seen (after EXIF orientation)."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns, to index an array with."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
+
+class LayoutError(ValueError):
+    """A readable file that does not hold the one picture that was asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +47,11 @@ class Header:
     """Whether the last channel is opacity."""
     palette: bool = False
     components: int = 1
-    """Channels of a JPEG."""
+    """Channels of a JPEG, components of a JPEG 2000 file."""
     pixels_from: int = 0
     """Byte after which a JPEG's pixels lie."""
+    remark: str = ""
+    """What reading does to the values, if it does something: for the user."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -58,6 +78,22 @@ class Raster:
         alpha, valid = (None if part is None else orient(part, self.orientation) for part in (self.alpha, self.valid))
         return replace(self, pixels=orient(self.pixels, self.orientation), orientation=1, alpha=alpha, valid=valid)
 
+    def cut(self, window: Window) -> Raster:
+        """The pixels of a window; raises LayoutError if it reaches beyond the picture."""
+        check_window(window, self.pixels.shape)
+        alpha, valid = (None if part is None else part[window.slices] for part in (self.alpha, self.valid))
+        return replace(self, pixels=self.pixels[window.slices], alpha=alpha, valid=valid)
+
+
+def check_window(window: Window, shape: tuple[int, ...]) -> None:
+    """Raise LayoutError where a window reaches beyond a picture of a shape (height, width, ...)."""
+    bottom, right = window.top + window.height, window.left + window.width
+    if min(window) < 0 or bottom > shape[0] or right > shape[1]:
+        raise LayoutError(
+            f"it is {shape[1]} x {shape[0]} pixels (width x height), and the window from ({window.left}, {window.top}) "
+            f"to ({right}, {bottom}) reaches beyond. Expected the file that was there when the data was opened"
+        )
+
 
 def orient(stored: np.ndarray, orientation: int) -> np.ndarray:
     """Turn and mirror stored rows and columns (`H x W ...`) as an EXIF orientation 1..8 asks (a view)."""
@@ -71,7 +107,10 @@ def orient(stored: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def sniff(start: bytes) -> str | None:
-    """The format that a file's first 16 bytes show: "png", "jpeg", "tiff", "bmp", "webp", or None."""
+    """The format that a file's first 132 bytes show (for DICOM; 16 for the others), or None.
+
+    One of "png", "jpeg", "tiff", "bmp", "webp", "jpeg2000" and "dicom".
+    """
     if start.startswith(b"\x89PNG\r\n\x1a\n"):
         return "png"
     if start.startswith(b"\xff\xd8\xff"):
@@ -80,6 +119,10 @@ def sniff(start: bytes) -> str | None:
         return "tiff"
     if start.startswith(b"RIFF") and start[8:12] == b"WEBP":
         return "webp"
+    if start.startswith((b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")):
+        return "jpeg2000"
+    if start[128:132] == b"DICM":
+        return "dicom"
     return "bmp" if start.startswith(b"BM") else None
 
 
@@ -107,7 +150,7 @@ def decode(content: bytes, kind: str, *, indices: bool) -> Raster:
     file = io.BytesIO(content)
     header = read_header(file, kind)
     if kind == "png" and not (header.palette and indices):
-        pixels = imagecodecs.png_decode(content)
+        pixels = _decode_png(content)
     elif kind == "jpeg" and header.components != 4:
         # The decoder fills what is missing with grey. Coded pixels never hold the end marker's bytes.
         if content.rfind(b"\xff\xd9", header.pixels_from) < 0:
@@ -121,6 +164,20 @@ def decode(content: bytes, kind: str, *, indices: bool) -> Raster:
     if pixels.shape[2] in (2, 4):  # none of these formats has two or four channels without opacity
         pixels, alpha = pixels[..., :-1], pixels[..., -1]
     return Raster(pixels=pixels, orientation=header.orientation, alpha=alpha)
+
+
+def _decode_png(content: bytes) -> np.ndarray:
+    try:
+        pixels: np.ndarray = imagecodecs.png_decode(content)
+    except Exception:
+        # imagecodecs 2026.3 gives back one reference to None too many for each PNG it refuses. Before Python 3.12 some
+        # thousand damaged files in one process would so free None, and end the process.
+        _REFERENCES.append(None)
+        raise
+    return pixels
+
+
+_REFERENCES: list[None] = []
 
 
 def exif_orientation(exif: bytes) -> int:

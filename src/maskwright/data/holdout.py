@@ -11,9 +11,11 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from maskwright.data.names import listed, natural
+from maskwright.errors import SettingError
 
 if TYPE_CHECKING:
     from maskwright.data.samples import Sample
@@ -76,6 +78,55 @@ def hold_out(samples: Sequence[Sample], share: float, seed: int) -> tuple[tuple[
     chosen = tuple(sample for sample in ordered if sample.id in held)
     how = f"{len(chosen)} of {len(ordered)} samples are held out for validation (seed {seed}): "
     return kept, chosen, how + _described(taken, units) + remark
+
+
+def folds(samples: Sequence[Sample], count: int, seed: int) -> tuple[list[tuple[Sample, ...]], str]:
+    """Divide samples into `count` parts for cross-validation; each is held out once.
+
+    What belongs together (see `hold_out`) stays together: groups whole, a sequence of at least `count` samples in
+    `count` blocks of neighbours, one for each part. Groups and shorter sequences go, the largest first, to the part
+    that is smallest so far; single samples are dealt out at random. The same draws as `hold_out`'s.
+
+    Returns:
+        The parts (each in natural order of id), and a sentence that says how.
+
+    Raises:
+        SettingError: fewer samples, or fewer groups, than parts.
+    """
+    ordered = sorted(samples, key=lambda sample: natural(sample.id))
+    units = _units(ordered)
+    if len(units) == 1 and units[0].kind == "group":
+        units = _units(ordered, by_group=False)
+    parts: list[list[Sample]] = [[] for _ in range(count)]
+    whole, divided = [], 0
+    for unit in units:
+        if unit.kind != "sequence" or len(unit.members) < count:
+            whole.append(unit)
+            continue
+        divided += 1
+        first = _chance(seed, "fold", unit.name) % count
+        edges = [round(len(unit.members) * part / count) for part in range(count + 1)]
+        for part, (start, stop) in enumerate(pairwise(edges)):
+            parts[(first + part) % count] += unit.members[start:stop]
+    for unit in sorted(whole, key=lambda unit: (-len(unit.members), _chance(seed, "unit", unit.name))):
+        min(parts, key=len).extend(unit.members)
+    if not all(parts):
+        kept_whole = "" if len(units) == len(ordered) else f" in {len(units)} groups or sequences"
+        raise SettingError(
+            f"folds = {count}: the data has {len(ordered)} sample(s){kept_whole}, too few for {count} parts. Use fewer "
+            "folds, or label more images."
+        )
+    found = [tuple(sorted(part, key=lambda sample: natural(sample.id))) for part in parts]
+    groups = sum(unit.kind == "group" for unit in units)
+    singles = sum(unit.kind == "single" for unit in units)
+    how = [f"{divided} sequence{'s' * (divided > 1)} cut into blocks of neighbours"] if divided else []
+    how += [f"{groups} groups kept whole"] if groups else []
+    how += [f"{singles} single samples dealt out"] if singles else []
+    short = len(whole) - groups - singles
+    how += [f"{short} short sequences kept whole"] if short else []
+    sizes = sorted({len(part) for part in found})
+    held = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    return found, f"{count} folds of {held} samples (seed {seed}): {', '.join(how)}"
 
 
 def _units(ordered: Sequence[Sample], *, by_group: bool = True) -> list[_Unit]:

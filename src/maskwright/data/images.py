@@ -1,27 +1,32 @@
 """Reading images and masks in their native values, and writing masks and pictures.
 
-Layout: H height, W width, C channels, rows first. PNG, JPEG, TIFF, BMP and WebP; the content decides, not the suffix.
-EXIF orientation is applied everywhere, to masks too.
+Layout: H height, W width, C channels, rows first. PNG, JPEG, TIFF, BMP, WebP, JPEG 2000 and DICOM; the content decides,
+not the suffix. EXIF orientation is applied everywhere, to masks too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image as PillowImage
 
 from maskwright.data.classes import ClassTable
-from maskwright.data.decoders import Header, Raster, decode, read_header, sniff
-from maskwright.data.tiffs import LayoutError, decode_tiff, tiff_header
+from maskwright.data.decoders import Header, LayoutError, Raster, Window, check_window, decode, read_header, sniff
+from maskwright.data.dicom import decode_dicom, dicom_header
+from maskwright.data.jpeg2000 import decode_jpeg2000, jpeg2000_header
+from maskwright.data.tiffs import decode_tiff, tiff_header
 from maskwright.errors import MaskwrightError, SettingError, UnreadableFileError
 from maskwright.runs import replacing
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".jp2", ".j2k", ".dcm"})
 """Suffixes of image files, in lower case."""
+
+_START = 132
+"""Bytes that show the format."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,8 @@ class Image:
     """H x W bool, False where the source has no data; None where all pixels are valid."""
 
 
-def read_image(path: Path, page: int | None = None) -> Image:
-    """Read an image.
+def read_image(path: Path, page: int | None = None, window: Window | None = None) -> Image:
+    """Read an image, or a window of it: of a TIFF only the tiles or strips that the window touches are decoded.
 
     Integers of 8 and 16 unsigned bits stay what they are; other types become float32; one-bit images give 0 and 255.
     Palette images give their colours. Opacity is not a channel: pixels with alpha 0 are invalid, and an alpha that is
@@ -46,7 +51,7 @@ def read_image(path: Path, page: int | None = None) -> Image:
         UnreadableFileError: the file is missing, no image, damaged or truncated; or a TIFF of several pages, without
             `page`.
     """
-    raster = _decoded(path, page, indices=False).oriented()
+    raster = _decoded(path, page, window, indices=False)
     pixels, valid = raster.pixels, raster.valid
     if pixels.dtype.kind not in "uif":
         raise _unreadable(
@@ -59,7 +64,8 @@ def read_image(path: Path, page: int | None = None) -> Image:
             valid = finite if valid is None else valid & finite
     if valid is not None and not valid.all():
         pixels = np.where(valid[..., None], pixels, pixels.dtype.type(0))
-    if raster.alpha is not None and raster.alpha.min() != raster.alpha.max():
+    # A whole image without opacity says nothing by it; a window without opacity lies where its image has no data.
+    if raster.alpha is not None and (raster.alpha.min() != raster.alpha.max() or window is not None):
         opaque = raster.alpha != 0
         valid = opaque if valid is None else valid & opaque
     if valid is not None:
@@ -67,8 +73,8 @@ def read_image(path: Path, page: int | None = None) -> Image:
     return Image(np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("=")), valid)
 
 
-def read_mask(path: Path, page: int | None = None) -> np.ndarray:
-    """Read the raw values of a mask.
+def read_mask(path: Path, page: int | None = None, window: Window | None = None) -> np.ndarray:
+    """Read the raw values of a mask, or of a window of it.
 
     Returns:
         Integers `H x W`, or colours `H x W x 3` uint8 (RGB). A palette image gives its indices, never its colours. A
@@ -78,7 +84,7 @@ def read_mask(path: Path, page: int | None = None) -> np.ndarray:
     Raises:
         UnreadableFileError: as `read_image`; or the values cannot be class values.
     """
-    raw = _decoded(path, page, indices=True).oriented().pixels
+    raw = _decoded(path, page, window, indices=True).pixels
     if raw.dtype.kind == "f":
         whole = np.isfinite(raw).all() and (raw == np.rint(raw)).all() and np.abs(raw, dtype=np.float64).max() < 2**31
         if not whole:
@@ -109,15 +115,39 @@ def read_shape(path: Path, page: int | None = None) -> tuple[int, int]:
     return header_of(path, page).shape
 
 
-def header_of(path: Path, page: int | None = None) -> Header:
-    """What a file says of itself before its pixels; raises UnreadableFileError if it is missing or no image."""
+def header_of(path: Path, page: int | None = None, window: Window | None = None) -> Header:
+    """What a file (or a page, or a window) says of itself before its pixels.
+
+    Raises UnreadableFileError if the file is missing or no image, or the window reaches beyond it.
+    """
+    header = _header(path, page)
+    return header if window is None else windowed(header, path, window)
+
+
+def windowed(header: Header, path: Path, window: Window) -> Header:
+    """The header of a window of a picture; raises UnreadableFileError if it reaches beyond."""
+    with _explained(path):
+        check_window(window, header.shape)
+    return replace(header, height=window.height, width=window.width, orientation=1)
+
+
+def crop(pixels: np.ndarray, path: Path, window: Window) -> np.ndarray:
+    """A window (contiguous) of a whole picture (`H x W ...`); raises UnreadableFileError if it reaches beyond."""
+    with _explained(path):
+        check_window(window, pixels.shape)
+    return np.ascontiguousarray(pixels[window.slices])
+
+
+def _header(path: Path, page: int | None) -> Header:
     with _explained(path), path.open("rb") as file:
-        kind = _kind(path, file.read(16))
+        kind = _kind(path, file.read(_START))
         if kind == "tiff":
             return tiff_header(path, page)
+        if kind == "dicom":
+            return dicom_header(path, page)
         _refuse_page(path, page)
         file.seek(0)
-        return read_header(file, kind)
+        return jpeg2000_header(file) if kind == "jpeg2000" else read_header(file, kind)
 
 
 def write_mask(path: Path, mask: np.ndarray, classes: ClassTable) -> None:
@@ -160,29 +190,35 @@ def display(pixels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(shown[..., order])
 
 
-def _decoded(path: Path, page: int | None, *, indices: bool) -> Raster:
+def _decoded(path: Path, page: int | None, window: Window | None, *, indices: bool) -> Raster:
+    """Pixels as seen: after EXIF orientation, and cut to the window."""
     with _explained(path):
         with path.open("rb") as file:
-            kind = _kind(path, file.read(16))
+            kind = _kind(path, file.read(_START))
             file.seek(0)
-            content = file.read() if kind != "tiff" else b""
+            content = file.read() if kind not in ("tiff", "dicom") else b""
         if kind == "tiff":
-            return decode_tiff(path, page, indices=indices)
-        _refuse_page(path, page)
-        return decode(content, kind, indices=indices)
+            return decode_tiff(path, page, window, indices=indices)
+        if kind == "dicom":
+            raster = decode_dicom(path, page, indices=indices)
+        else:
+            _refuse_page(path, page)
+            raster = decode_jpeg2000(content) if kind == "jpeg2000" else decode(content, kind, indices=indices)
+        raster = raster.oriented()
+        return raster if window is None else raster.cut(window)
 
 
 def _kind(path: Path, start: bytes) -> str:
     kind = sniff(start)
     if kind is None:
         found = f"it starts with the bytes {start[:8].hex(' ')}" if start else "it is empty"
-        raise _unreadable(path, found, "Expected a PNG, JPEG, TIFF, BMP or WebP image.")
+        raise _unreadable(path, found, "Expected a PNG, JPEG, TIFF, BMP, WebP, JPEG 2000 or DICOM image.")
     return kind
 
 
 def _refuse_page(path: Path, page: int | None) -> None:
     if page:
-        raise _unreadable(path, f"page {page} was asked for", "Only TIFF files have pages.")
+        raise _unreadable(path, f"page {page} was asked for", "Only TIFF and DICOM files have pages.")
 
 
 @contextmanager

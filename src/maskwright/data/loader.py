@@ -1,31 +1,45 @@
 """Batches of views for training, each made from (seed, step, place in the batch) alone.
 
-So any step's batch can be made again, in any process, whatever came before (DESIGN contract 11). Images are decoded
-once, prepared as a whole, and kept in their native type up to a memory budget; beyond it they are read again.
+So any step's batch can be made again, in any process, whatever came before (DESIGN contract 11).
+
+Batches are made ahead by threads, not by processes: decoding, warping and arithmetic release Python's lock, the images
+kept in memory are shared, and nothing is copied from process to process (benchmarks/loader.py has the figures).
 
 Shapes: B batch, C channels, H, W height and width of a view; K classes.
 """
 
 from __future__ import annotations
 
+import math
+import os
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
 
-from maskwright.config import Augmentation, Border, Preparation
-from maskwright.data.classes import UNLABELLED
-from maskwright.data.preparation import prepare, prepare_mask
-from maskwright.data.samples import Dataset, Sample
-from maskwright.data.transforms import Tone, ViewRanges, draw_tone, draw_view, warp
-from maskwright.errors import DataError
+from maskwright.config import Augmentation, Border
+from maskwright.data.custom import Transform, call_transform
+from maskwright.data.mixing import draw_classes, draw_regions, paste
+from maskwright.data.samples import Sample
+from maskwright.data.store import LOCATIONS, Original, Prepared, Store
+from maskwright.data.tones import Tone, apply_tone, changes_quality, draw_quality, draw_tone, refuse_without_effect
+from maskwright.data.transforms import shifted, warp, window
+from maskwright.data.views import GRID, STEEPEST, ViewRanges, draw_bend, draw_tilt, draw_view, grid
+from maskwright.errors import DataError, SettingError
 
-LOCATIONS = 256
-"""Pixels remembered for each class of each image, to centre views on."""
+__all__ = ["LOCATIONS", "Batch", "Loader", "Original", "Prepared", "Store", "View", "default_workers"]
+
+MOST_WORKERS = 8
+
+# Kinds of draws, part of each generator's key, so that one kind never moves another's. Never renumbered: a seed keeps
+# its views.
+_VIEW, _ORDER, _TILT, _BEND, _QUALITY, _NOISE, _MIX, _CUSTOM = 0, 1, 3, 4, 5, 6, 7, 8
 
 
 class Batch(NamedTuple):
@@ -47,94 +61,33 @@ class View(NamedTuple):
     mask: np.ndarray
     """H x W uint8 class indices, 255 where unlabelled."""
     tone: Tone
-    """Still to be applied."""
+    """Still to be applied; see `Loader.toned`."""
     id: str
 
 
-class Prepared(NamedTuple):
-    """A sample as training sees it."""
-
-    image: np.ndarray
-    """H x W x C, native type, prepared."""
-    mask: np.ndarray
-    """H x W uint8 class indices, 255 where unlabelled or invalid."""
-
-
-class Original(NamedTuple):
-    """What an image was before preparation."""
-
-    channels: int
-    dtype: str
-    low: float
-    """0.5th percentile of its values, over all channels."""
-    middle: float
-    """Median."""
-    high: float
-    """99.5th percentile."""
-
-
-class Store:
-    """Prepared samples, decoded once and kept up to `budget` bytes."""
-
-    def __init__(self, dataset: Dataset, preparation: Preparation, budget: float, like: Store | None = None) -> None:
-        """`like` is a store whose images these must resemble in channels and type."""
-        self.dataset = dataset
-        self.preparation = preparation
-        self.budget = budget
-        self.kept: dict[str, Prepared] = {}
-        self.bytes = 0
-        self.originals: dict[str, Original] = {}
-        self._first: tuple[str, int, np.dtype[Any]] | None = None if like is None else like._first
-        self._locations: dict[str, dict[int, np.ndarray]] = {}
-
-    def get(self, sample: Sample) -> Prepared:
-        """Read and prepare a sample, or give the kept one."""
-        found = self.kept.get(sample.id)
-        if found is None:
-            pair = self.dataset.read(sample)
-            self._note(sample, pair.image)
-            self._check(sample, pair.image)
-            found = Prepared(prepare(pair.image, self.preparation), prepare_mask(pair.mask, self.preparation))
-            if self.bytes + found.image.nbytes + found.mask.nbytes <= self.budget:
-                self.bytes += found.image.nbytes + found.mask.nbytes
-                self.kept[sample.id] = found
-        return found
-
-    def _check(self, sample: Sample, image: np.ndarray) -> None:
-        if self._first is None:
-            self._first = (sample.id, image.shape[2], image.dtype)
-        name, channels, dtype = self._first
-        if image.shape[2] != channels or image.dtype != dtype:
-            raise DataError(
-                f"Image {sample.id!r} ({sample.image.path}) has {image.shape[2]} channel(s) of {image.dtype}, but "
-                f"{name!r} has {channels} of {dtype}. Expected all images of one kind. Convert them, or leave some out."
-            )
-
-    def _note(self, sample: Sample, image: np.ndarray) -> None:
-        if sample.id not in self.originals:
-            seen = image[:: max(1, image.shape[0] // 128), :: max(1, image.shape[1] // 128)]
-            low, middle, high = np.percentile(seen, (0.5, 50, 99.5)).tolist()
-            self.originals[sample.id] = Original(image.shape[2], str(image.dtype), low, middle, high)
-
-    def locations(self, sample: Sample) -> dict[int, np.ndarray]:
-        """For each class present, up to `LOCATIONS` of its pixels as (x, y), spread evenly; N x 2 int32."""
-        if sample.id not in self._locations:
-            mask = self.get(sample).mask
-            found: dict[int, np.ndarray] = {}
-            for index in np.flatnonzero(np.bincount(mask.ravel(), minlength=256)[:UNLABELLED]).tolist():
-                flat = np.flatnonzero(mask == index)
-                flat = flat[np.linspace(0, len(flat) - 1, min(LOCATIONS, len(flat))).astype(np.int64)]
-                y, x = np.divmod(flat, mask.shape[1])
-                found[index] = np.column_stack([x, y]).astype(np.int32)
-            self._locations[sample.id] = found
-        return self._locations[sample.id]
+def default_workers(device: str) -> int:
+    """Threads that make batches: one beside a CPU that trains, which needs the cores; beside a GPU up to 8."""
+    return 1 if device == "cpu" else max(1, min(MOST_WORKERS, len(os.sched_getaffinity(0))))
 
 
 class Loader:
     """Training views of some samples.
 
-    `mean` and `std` are the data's, in native values, averaged over channels: the point and the unit of contrast and
-    brightness changes.
+    Parameters
+    ----------
+    store, samples : where the samples are read, and which.
+    augmentation : what is drawn; None in it is off.
+    crop, batch : height and width of a view; views of a step.
+    class_share : share of views that are centred on a pixel of a random class of the image. Off with whole images.
+    seed : of every draw.
+    mean, std : the data's, in native values, averaged over channels or of each: the point and the unit of contrast and
+        brightness changes.
+    transform : a function of one's own, applied to each view after geometry and before colour; see `custom.py`.
+    slots : the places of the batch that this process makes, where several share a batch; all by default.
+    workers : threads that make batches ahead.
+    pin : put batches into page-locked memory, from which copies to a GPU overlap with its work.
+
+    Raises SettingError for settings that the images cannot have, or that have no effect.
     """
 
     def __init__(
@@ -147,33 +100,121 @@ class Loader:
         batch: int,
         class_share: float,
         seed: int,
-        mean: float,
-        std: float,
+        mean: float | Sequence[float],
+        std: float | Sequence[float],
+        transform: Transform | None = None,
+        slots: range | None = None,
+        workers: int = 1,
+        pin: bool = False,
     ) -> None:
         assert samples, "a loader needs samples"
         self.store = store
         self.samples = sorted(samples, key=lambda sample: sample.id)
+        self.augmentation = augmentation
         self.crop = crop
         self.batch_size = batch
-        self.class_share = class_share
+        self.class_share = 0.0 if augmentation.whole_image else class_share
         self.seed = seed
-        self.mean, self.std = mean, std
+        self.mean = mean if isinstance(mean, int | float) else np.array(mean)
+        self.std = std if isinstance(std, int | float) else np.array(std)
+        self.transform = transform
+        self.slots = range(batch) if slots is None else slots
+        self.workers = workers
+        self.pin = pin
         self.ranges = ViewRanges.of(augmentation)
         self.border: Border = augmentation.border or "reflect"
-        self.brightness = augmentation.brightness or 0.0
-        self.contrast = augmentation.contrast or 0.0
+        image = store.get(self.samples[0]).image
+        self.channels = image.shape[2]
+        refuse_without_effect(augmentation, image.shape[2], image.dtype)
+        _refuse_folds(augmentation, crop)
+        self._more_tones = changes_quality(augmentation)
 
     def sample_at(self, step: int, slot: int) -> Sample:
         """The sample shown at a place of a step: every sample once in each pass, in an order of the pass's own."""
         turn, place = divmod(step * self.batch_size + slot, len(self.samples))
-        order = np.random.default_rng([self.seed, 1, turn]).permutation(len(self.samples))
-        return self.samples[int(order[place])]
+        return self.samples[int(_order(self.seed, turn, len(self.samples))[place])]
 
-    def view(self, step: int, slot: int) -> View:
-        """The view at a place of a step."""
-        sample = self.sample_at(step, slot)
-        image, mask = self.store.get(sample)
-        rng = np.random.default_rng([self.seed, 0, step, slot])
+    def view(self, step: int, slot: int, sample: Sample | None = None) -> View:
+        """The view at a place of a step, of the sample whose turn it is or of the one that is given.
+
+        Raises DataError, naming the sample and its file, for whatever goes wrong.
+        """
+        view = self._unmixed(step, slot, sample)
+        shares = self.augmentation.class_mix or 0.0, self.augmentation.copy_paste or 0.0
+        if not any(shares):
+            return view
+        rng = self._rng(_MIX, step, slot)
+        among = max(self.batch_size, 2)
+        partner = (slot + 1 + int(rng.integers(among - 1))) % among
+        chances = rng.random(2)
+        image, mask = view.image, view.mask
+        for share, chance, draw in zip(shares, chances, (draw_classes, draw_regions), strict=True):
+            if chance < share:
+                other = self._unmixed(step, partner)
+                image, mask = paste((image, mask), (other.image, other.mask), draw(rng, other.mask))
+        return view._replace(image=image, mask=mask)
+
+    def toned(self, view: View, out: np.ndarray | None = None) -> np.ndarray:
+        """A view's image as the network gets it: H x W x C float32 in native values, into `out` if given."""
+        out = np.empty(view.image.shape, np.float32) if out is None else out
+        apply_tone(view.image, view.tone, self.mean, out)
+        return out
+
+    def batch(self, step: int) -> Batch:
+        """The views of one step; needs nothing of the steps before."""
+        # Only NumPy computes here: this runs beside the training thread, and a torch operation in a second thread would
+        # bring a second OpenMP pool, which fights the first for the cores.
+        count = len(self.slots)
+        image_BHWC = torch.empty((count, *self.crop, self.channels), dtype=torch.float32, pin_memory=self.pin)
+        target_BHW = torch.empty((count, *self.crop), dtype=torch.int64, pin_memory=self.pin)
+        ids = []
+        for image_HWC, target_HW, slot in zip(image_BHWC.numpy(), target_BHW.numpy(), self.slots, strict=True):
+            view = self.view(step, slot)
+            self.toned(view, image_HWC)
+            target_HW[:] = view.mask
+            ids.append(view.id)
+        return Batch(image_BHWC.permute(0, 3, 1, 2), target_BHW, tuple(ids))
+
+    @contextmanager
+    def ahead(self, first: int) -> Iterator[Iterator[Batch]]:
+        """Batches from step `first` on, the next ones made in the background while the present one is used.
+
+        What fails there is raised here, when its step comes.
+        """
+        threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)  # torch has the cores; OpenCV's own pool would fight it
+        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="loader")
+        try:
+            yield self._follow(pool, first)
+        finally:
+            pool.shutdown(cancel_futures=True)
+            cv2.setNumThreads(threads)
+
+    def _follow(self, pool: ThreadPoolExecutor, step: int) -> Iterator[Batch]:
+        coming: deque[Future[Batch]] = deque(pool.submit(self.batch, step + i) for i in range(self.workers))
+        while True:
+            step += 1
+            batch = coming.popleft().result()
+            coming.append(pool.submit(self.batch, step + self.workers - 1))
+            yield batch
+
+    def _unmixed(self, step: int, slot: int, sample: Sample | None = None) -> View:
+        sample = self.sample_at(step, slot) if sample is None else sample
+        try:
+            return self._seen(step, slot, sample)
+        except Exception as error:
+            file, text = str(sample.image.path), str(error)
+            if isinstance(error, DataError) and file in text:
+                raise
+            what = text if isinstance(error, DataError) else f"{type(error).__name__}: {text}"
+            raise DataError(
+                f"Sample {sample.id!r} ({file}) cannot be shown in step {step}: {what.rstrip('.')}. Look at this file, "
+                "or leave the sample out."
+            ) from error
+
+    def _seen(self, step: int, slot: int, sample: Sample) -> View:
+        asked = self.augmentation
+        rng = self._rng(_VIEW, step, slot)
         centre = None
         if rng.random() < self.class_share:
             locations = self.store.locations(sample)
@@ -181,39 +222,41 @@ class Loader:
                 points = locations[sorted(locations)[int(rng.integers(len(locations)))]]
                 x, y = points[int(rng.integers(len(points)))]
                 centre = (float(x), float(y))
-        matrix = draw_view(rng, mask.shape[:2], self.crop, self.ranges, centre)
-        tone = draw_tone(rng, self.brightness, self.contrast, self.mean, self.std)
-        shown, labels = warp(image, mask, matrix, self.crop, self.border)
-        return View(shown, labels, tone, sample.id)
+        shape = self.store.shape(sample)
+        tilt = bend = None
+        if asked.perspective:
+            tilt = draw_tilt(self._rng(_TILT, step, slot), self.crop, asked.perspective)
+        if asked.elastic:
+            bend = draw_bend(self._rng(_BEND, step, slot), self.crop, asked.elastic, asked.elastic_grid or GRID)
+        to_source = draw_view(rng, shape, self.crop, self.ranges, centre, tilt)
+        tone = draw_tone(rng, asked.brightness or 0.0, asked.contrast or 0.0, self.mean, self.std)
+        needed = window(shape, to_source, self.crop, bend)
+        image, mask = self.store.part(sample, needed)
+        image, mask = warp(image, mask, shifted(to_source, needed), self.crop, self.border, self.mean, bend)
+        if self.transform is not None:
+            classes = len(self.store.dataset.classes)
+            image, mask = call_transform(self.transform, image, mask, (self.seed, _CUSTOM, step, slot), classes)
+        if self._more_tones:
+            rng, seed = self._rng(_QUALITY, step, slot), (self.seed, _NOISE, step, slot)
+            tone = draw_quality(rng, asked, self.crop, self.channels, self.std, tone, seed)
+        return View(image, mask, tone, sample.id)
 
-    def batch(self, step: int) -> Batch:
-        """The views of one step; needs nothing of the steps before."""
-        # Only NumPy computes here: this runs beside the training thread, and a torch operation in a second thread would
-        # bring a second OpenMP pool, which fights the first for the cores.
-        views = [self.view(step, slot) for slot in range(self.batch_size)]
-        image_BHWC = np.empty((self.batch_size, *self.crop, views[0].image.shape[2]), np.float32)
-        target_BHW = np.empty((self.batch_size, *self.crop), np.int64)
-        for slot, view in enumerate(views):
-            np.multiply(view.image, np.float32(view.tone.gain), out=image_BHWC[slot])
-            image_BHWC[slot] += np.float32(view.tone.offset)
-            target_BHW[slot] = view.mask
-        return Batch(
-            torch.from_numpy(image_BHWC).permute(0, 3, 1, 2),
-            torch.from_numpy(target_BHW),
-            tuple(view.id for view in views),
+    def _rng(self, kind: int, step: int, slot: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, kind, step, slot])
+
+
+def _refuse_folds(augmentation: Augmentation, crop: tuple[int, int]) -> None:
+    points = augmentation.elastic_grid or GRID
+    distance = min((length - 1) / (count - 1) for length, count in zip(crop, grid(crop, points), strict=True))
+    most = math.floor(10 * STEEPEST * distance) / 10
+    if (augmentation.elastic or 0.0) > most:
+        raise SettingError(
+            f"elastic = {augmentation.elastic:g} folds views of {crop[0]} x {crop[1]} over themselves: {points} grid "
+            f"points along the shorter side lie {distance:.1f} pixels apart. Expected at most {most:g}. Lower elastic "
+            "or elastic_grid, or enlarge the crop."
         )
 
-    @contextmanager
-    def ahead(self, first: int) -> Iterator[Iterator[Batch]]:
-        """Batches from step `first` on, the next one made in the background while the present one is used."""
-        cv2.setNumThreads(1)  # torch has the cores; OpenCV's own pool would fight it
-        with ThreadPoolExecutor(1, thread_name_prefix="loader") as pool:
-            yield self._follow(pool, first)
 
-    def _follow(self, pool: ThreadPoolExecutor, step: int) -> Iterator[Batch]:
-        coming: Future[Batch] = pool.submit(self.batch, step)
-        while True:
-            batch = coming.result()
-            step += 1
-            coming = pool.submit(self.batch, step)
-            yield batch
+@lru_cache(4)
+def _order(seed: int, turn: int, count: int) -> np.ndarray:
+    return np.random.default_rng([seed, _ORDER, turn]).permutation(count)

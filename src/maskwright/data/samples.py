@@ -14,24 +14,16 @@ import numpy as np
 from maskwright.data.classes import CLASSES_FILE, UNLABELLED, ClassTable
 from maskwright.data.decoders import Header
 from maskwright.data.holdout import hold_out
-from maskwright.data.images import header_of, read_image, read_mask
 from maskwright.data.names import listed
+from maskwright.data.sources import Source, Window
 from maskwright.data.values import THREADS, mask_values
 from maskwright.errors import DataError, SizeMismatchError, UndeclaredValueError, UnreadableFileError
 
-__all__ = ["Dataset", "Pair", "Sample", "Source", "check_files", "hold_out"]
+__all__ = ["Dataset", "Pair", "Sample", "Source", "Window", "check_files", "hold_out"]
 
 _SHOWN = 5
 _EDGE = 4096
 """Bytes of each end of a file that go into a fingerprint."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """A file, or one page of it."""
-
-    path: Path
-    page: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,17 +68,17 @@ class Dataset:
         Raises:
             UnreadableFileError, SizeMismatchError, UndeclaredValueError: as the names say, with the file.
         """
-        image = read_image(sample.image.path, sample.image.page)
+        image = sample.image.read_image()
         shape, valid = image.pixels.shape[:2], image.valid
         if sample.valid is not None:
-            marked = read_mask(sample.valid.path, sample.valid.page) != 0
+            marked = sample.valid.read_mask() != 0
             marked = marked.any(axis=2) if marked.ndim == 3 else marked
             _same_size(sample, shape, sample.valid.path, marked.shape, "valid mask")
             valid = marked if valid is None else valid & marked
             valid = None if valid.all() else valid
         if sample.mask is None:
             return Pair(image=image.pixels, mask=np.full(shape, UNLABELLED, np.uint8), valid=valid)
-        raw = read_mask(sample.mask.path, sample.mask.page)
+        raw = sample.mask.read_mask()
         _same_size(sample, shape, sample.mask.path, raw.shape[:2], "mask")
         mask = self.classes.encode(raw, str(sample.mask.path))
         if valid is not None:
@@ -127,7 +119,8 @@ class Dataset:
         The hash covers ids, names and raw values of classes, and of every file its size and its first and last 4 KiB;
         not places, times or colours. JSON can hold it.
         """
-        files = [part for s in self.samples for part in (s.image, s.mask, s.valid) if part is not None]
+        sources = [part for s in self.samples for part in (s.image, s.mask, s.valid) if part is not None]
+        files = list(dict.fromkeys(file for part in sources for file in part.files))
         with ThreadPoolExecutor(THREADS) as pool:
             digests = dict(zip(files, pool.map(_digest, files), strict=True))
         total = blake2b(digest_size=16)
@@ -137,8 +130,10 @@ class Dataset:
         for sample in sorted(self.samples, key=lambda sample: sample.id):
             total.update(f"{sample.id}\0".encode())
             for part in (sample.image, sample.mask, sample.valid):
-                total.update(b"-" if part is None else f"{part.page}".encode() + digests[part][1])
-        size = sum(digests[part][0] for part in files)
+                total.update(b"-" if part is None else part.identity().encode())
+                for file in () if part is None else part.files:
+                    total.update(digests[file][1])
+        size = sum(digests[file][0] for file in files)
         return {"samples": len(self.samples), "bytes": size, "hash": total.hexdigest()}
 
 
@@ -149,14 +144,14 @@ def check_files(samples: Sequence[Sample]) -> tuple[str, ...]:
         UnreadableFileError: a file is missing or no image.
         SizeMismatchError: an image and its mask or valid mask differ in size; up to five are named.
     """
-    parts = [(s, part) for s in samples for part in (s.image, s.mask, s.valid) if part is not None]
+    parts = dict.fromkeys(part for s in samples for part in (s.image, s.mask, s.valid) if part is not None)
     with ThreadPoolExecutor(THREADS) as pool:
-        headers = list(pool.map(lambda item: _header(item[1]), parts))
+        headers = list(pool.map(_header, parts))
     failed = [header for header in headers if isinstance(header, UnreadableFileError)]
     if failed:
         more = f"\n{len(failed) - _SHOWN} more files cannot be read." if len(failed) > _SHOWN else ""
         raise UnreadableFileError("\n".join(map(str, failed[:_SHOWN])) + more)
-    known = {part: header for (_, part), header in zip(parts, headers, strict=True) if isinstance(header, Header)}
+    known = {part: header for part, header in zip(parts, headers, strict=True) if isinstance(header, Header)}
     errors = []
     for sample in samples:
         for part, what in ((sample.mask, "mask"), (sample.valid, "valid mask")):
@@ -165,10 +160,13 @@ def check_files(samples: Sequence[Sample]) -> tuple[str, ...]:
     if errors:
         more = f"\n{len(errors) - _SHOWN} more differ in size." if len(errors) > _SHOWN else ""
         raise SizeMismatchError("\n".join(errors[:_SHOWN]) + more)
+    changed = {known[s.image].remark: s.image.path.name for s in reversed(samples) if known[s.image].remark}
+    notes = [f"images are {remark}, first {name}" for remark, name in changed.items()]
     opaque = [sample.image.path.name for sample in samples if known[sample.image].alpha]
     if not opaque:
-        return ()
+        return tuple(notes)
     return (
+        *notes,
         f"{len(opaque)} of {len(samples)} images have an alpha channel (first {opaque[0]}): where it is 0 there is no "
         "data; it is not a channel of the image. A TIFF whose last band is no alpha has to say so (ExtraSamples 0)",
     )
@@ -176,14 +174,14 @@ def check_files(samples: Sequence[Sample]) -> tuple[str, ...]:
 
 def _header(part: Source) -> Header | UnreadableFileError:
     try:
-        return header_of(part.path, part.page)
+        return part.header()
     except UnreadableFileError as error:
         return error
 
 
 def _same_size(sample: Sample, shape: tuple[int, ...], path: Path, found: tuple[int, ...], what: str) -> None:
     if found != shape:
-        raise SizeMismatchError(_mismatch(sample, header_of(sample.image.path, sample.image.page), path, found, what))
+        raise SizeMismatchError(_mismatch(sample, sample.image.header(), path, found, what))
 
 
 def _mismatch(sample: Sample, image: Header, path: Path, found: tuple[int, ...], what: str) -> str:
@@ -200,17 +198,17 @@ def _mismatch(sample: Sample, image: Header, path: Path, found: tuple[int, ...],
     return text + f"Export the {what} again at the image's size."
 
 
-def _digest(part: Source) -> tuple[int, bytes]:
+def _digest(path: Path) -> tuple[int, bytes]:
     """Size, and a hash of size and of both ends."""
     try:
-        with part.path.open("rb") as file:
-            size = part.path.stat().st_size
+        with path.open("rb") as file:
+            size = path.stat().st_size
             digest = blake2b(f"{size}\0".encode() + file.read(_EDGE), digest_size=16)
             if size > _EDGE:
                 file.seek(max(_EDGE, size - _EDGE))
                 digest.update(file.read())
     except OSError as error:
         raise UnreadableFileError(
-            f"{part.path} cannot be read: {error.strerror}. Expected the file that was there when the data was opened."
+            f"{path} cannot be read: {error.strerror}. Expected the file that was there when the data was opened."
         ) from None
     return size, digest.digest()

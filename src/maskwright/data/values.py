@@ -18,11 +18,10 @@ from maskwright.data.classes import (
     Value,
 )
 from maskwright.data.colors import color_codes, color_name, default_color
-from maskwright.data.images import read_mask
 from maskwright.errors import ClassTableError
 
 if TYPE_CHECKING:
-    from maskwright.data.samples import Source
+    from maskwright.data.sources import Source
 
 THREADS = 8
 """Files read at once: decoding releases the interpreter, and a network drive answers slowly."""
@@ -59,13 +58,19 @@ def mask_values(masks: Sequence[Source]) -> dict[Value, Found]:
     return dict(sorted(found.items(), key=lambda item: (isinstance(item[0], str), item[0])))
 
 
-def infer_classes(found: Mapping[Value, Found], folder: Path) -> tuple[ClassTable, str]:
+def labels_folder(folder: Path) -> bool:
+    """Whether 255 is always unlabelled there, even beside 0 alone: in a folder named `labels` (or `label`)."""
+    return folder.name.lower() in ("labels", "label")
+
+
+def infer_classes(found: Mapping[Value, Found], folder: Path, place: Path | None = None) -> tuple[ClassTable, str]:
     """The class table that the values of a set suggest, and a sentence that says so.
 
     Args:
         found: what `mask_values` counted over the whole set.
-        folder: the folder of the masks. In one named `masks`, exactly the values 0 and 255 are background and
-            foreground; else 255 is unlabelled.
+        folder: the folder of the masks. Exactly the values 0 and 255 are background and foreground, except in one named
+            `labels`; else 255 is unlabelled.
+        place: where a `classes.toml` would be read; by default beside `folder`.
 
     Returns:
         Two classes, background and foreground, for 0 and 255, or for 0 and 1; or "class 0", "class 1", ... for values
@@ -74,15 +79,15 @@ def infer_classes(found: Mapping[Value, Found], folder: Path) -> tuple[ClassTabl
     Raises:
         ClassTableError: any other values. The text has a `classes.toml` to start from.
     """
-    values = list(found)
-    if values == [0, 255] and folder.name.lower() == "masks":
+    values, place = list(found), place or folder.parent / CLASSES_FILE
+    if values == [0, 255] and not labels_folder(folder):
         return _two_classes(0, 255), (
             f"{folder} holds exactly the values 0 and 255, and there is no {CLASSES_FILE}: two classes, "
             "background (0) and foreground (255)"
         )
     indices = [value for value in values if value != UNLABELLED]
     if indices != list(range(len(indices))) or not 2 <= len(indices) <= _MOST_UNDECLARED:
-        raise ClassTableError(_undecided_text(found, folder))
+        raise ClassTableError(_undecided_text(found, folder, place))
     also = ""
     if UNLABELLED in found:
         share = found[UNLABELLED].pixels / sum(item.pixels for item in found.values())
@@ -92,7 +97,7 @@ def infer_classes(found: Mapping[Value, Found], folder: Path) -> tuple[ClassTabl
         return _two_classes(0, 1), f"{start}two classes, background (0) and foreground (1){also}"
     classes = tuple(LabelClass(name=f"class {i}", color=default_color(i), values=(i,)) for i in range(len(indices)))
     names = f"{len(indices)} classes, named class 0 to class {len(indices) - 1}"
-    return ClassTable(classes=classes), f"{start}{names}{also}. To name them, write {folder.parent / CLASSES_FILE}"
+    return ClassTable(classes=classes), f"{start}{names}{also}. To name them, write {place}"
 
 
 def _two_classes(background: int, foreground: int) -> ClassTable:
@@ -105,7 +110,7 @@ def _two_classes(background: int, foreground: int) -> ClassTable:
 
 
 def _counts(mask: Source) -> dict[Value, int]:
-    raw = read_mask(mask.path, mask.page)
+    raw = mask.read_mask()
     keys = color_codes(raw) if raw.ndim == 3 else raw
     if keys.dtype in (np.uint8, np.uint16):
         counts = np.bincount(keys.ravel())
@@ -117,7 +122,7 @@ def _counts(mask: Source) -> dict[Value, int]:
     return {color_name(value) if raw.ndim == 3 else value: pixels for value, pixels in pairs}
 
 
-def _undecided_text(found: Mapping[Value, Found], folder: Path) -> str:
+def _undecided_text(found: Mapping[Value, Found], folder: Path, place: Path) -> str:
     by_count = sorted(found.items(), key=lambda item: -item[1].pixels)
     listed = ", ".join(f"{v} ({item.pixels} pixels, first in {item.file})" for v, item in by_count[:_MOST_SHOWN])
     more = f" and {len(found) - _MOST_SHOWN} more" if len(found) > _MOST_SHOWN else ""
@@ -131,20 +136,20 @@ def _undecided_text(found: Mapping[Value, Found], folder: Path) -> str:
             "So many values come from masks that were "
             + ("saved as JPEG, which changes them" if lossy else "resized with smoothing, or drawn with soft edges")
             + f".\nExport the masks again as PNG without anti-aliasing. If every value is meant, declare them all in "
-            f"{folder.parent / CLASSES_FILE}"
+            f"{place}"
         )
     elif len(meant) < 2:
-        unlabelled = UNLABELLED in found and folder.name.lower() != "masks"
+        unlabelled = UNLABELLED in found and labels_folder(folder)
         text += (
             "In a labels folder 255 means unlabelled; if it is a class here, rename the folder to masks.\n"
             if unlabelled
             else "Training needs two classes at least, background included. Are these the right masks?\n"
         )
-        text += f"Otherwise say what the values stand for in {folder.parent / CLASSES_FILE}"
+        text += f"Otherwise say what the values stand for in {place}"
     else:
         text += (
             "Expected one number for each class: 0 and 255 in a masks folder, or 0, 1, 2, ... without a gap.\n"
-            f"Say what the values stand for in {folder.parent / CLASSES_FILE}"
+            f"Say what the values stand for in {place}"
         )
     return f"{text}, for example:\n\n{_example(meant, found)}"
 

@@ -1,223 +1,311 @@
-"""The folder family: images and masks in sibling folders, paired by stem.
+"""The folder family: images and masks in sibling folders, or side by side, paired by name.
 
-    DATA/images/NAME.*                  PNG, JPEG, TIFF, BMP or WebP
-    DATA/masks/NAME.*  or  labels/      one value (or colour) for each class; in labels/ 255 is always unlabelled
+    DATA/images/NAME.*                  also image, imgs, img
+    DATA/masks/NAME.*  or  labels/      one value (or colour) for each class; in labels/ 255 is always unlabelled;
+                                        also mask, label, annotations, annots, gt, ground_truth, segmentations, ...
     DATA/valid/NAME.*                   optional: 0 where the image has no data
     DATA/classes.toml                   optional: beside images/, or above the splits
 
-or the same within DATA/train, DATA/val and DATA/test. Nothing is dropped in silence: files without a partner are
-errors, and what is not an image is noted.
+or the same within DATA/train, DATA/val and DATA/test, or with the splits inside (DATA/images/train and
+DATA/masks/train), or as twins (DATA/train and DATA/train_masks, DATA/train_images and DATA/train_labels).
+
+Masks may be named after their images (NAME_mask, mask_NAME, NAME_L, ...), and then may lie beside them in one folder;
+so may NAME.jpg and its mask NAME.png. Nothing is dropped in silence: files without a partner are errors, and what is no
+image is noted.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from maskwright.data.classes import CLASSES_FILE
+from maskwright.data.formats.layout import SPLITS, Layout, counted, folders_in, found
+from maskwright.data.formats.pairing import check_pairs, files_in, is_image, matched, pairs_within, suffixes
 from maskwright.data.images import IMAGE_SUFFIXES
-from maskwright.data.names import listed, natural
+from maskwright.data.names import listed
+from maskwright.data.problems import Problem
 from maskwright.data.samples import Sample, Source
 from maskwright.errors import ClassTableError, DataError, EmptyDataError, PairingError, UnreadableFileError
 
-SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
-"""Splits, and the folder names they go by."""
-
-_IGNORED = {"thumbs.db", "desktop.ini", CLASSES_FILE}
+IMAGES = ("images", "image", "imgs", "img")
+MASKS = (
+    "masks", "labels", "mask", "label", "annotations", "annotation", "annots", "annot", "gt", "groundtruth",
+    "segmentations", "segmentation", "seg", "targets", "target",
+)  # fmt: skip
+"""Names of folders, in lower case and without underscores, hyphens and blanks."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
-    """What a folder holds, before any class table is read."""
+class _Part:
+    """A folder of images, and where its masks are."""
 
-    samples: tuple[Sample, ...]
-    masks_folder: Path
-    """The folder of masks; of several, the first."""
-    table: Path | None
-    """The `classes.toml`."""
-    notes: tuple[str, ...]
+    split: str | None
+    home: Path
+    """The folder that images and masks are in together."""
+    images: Path
+    masks: Path | None
+    """None where there is no folder of them, or none are wanted."""
+    valid: Path | None = None
 
 
-def read_folder(root: Path, *, masks: bool) -> Layout:
-    """Find and pair the files of a folder.
+def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout | None:
+    """Find and pair the files of a folder; see `layout.Reader`.
 
-    With `masks` false masks are not looked for, and `root` may also be a plain folder of images, or one image.
+    With `masks` false `root` may also be a plain folder of images, or one image.
 
     Raises:
-        DataError: there is no such folder, or its layout is ambiguous.
+        DataError: the layout is ambiguous.
         EmptyDataError: there are no images.
         PairingError: a file has no partner, or two have one stem.
         ClassTableError: class tables of splits differ.
     """
-    if not root.exists():
-        raise DataError(f"{root} does not exist. Expected a folder like this:\n\n{_tree(root)}")
     if not root.is_dir():
-        return _one_image(root, masks=masks)
-    parts = _parts(root)
+        return None if masks or not root.exists() else _one_image(root)
+    parts = _split_homes(root, masks=masks) or _split_insides(root, masks=masks) or _twins(root, masks=masks)
+    parts = parts or _side_by_side(root, masks=masks)
     if not parts and masks:
-        raise _unknown_layout(root)
+        return None
     if not parts:
-        by_stem, notes = _files(root)
-        plain = [Sample(id=stem, image=Source(path=path)) for stem, path in by_stem.items()]
-        return _layout(root, plain, [root], None, notes)
+        parts = [_Part(split=None, home=root, images=root, masks=None)]
     samples: list[Sample] = []
-    notes = []
-    masks_folders: list[Path] = []
-    for split, folder in parts:
-        if masks:
-            masks_folder = _masks_folder(folder)
-            if masks_folder is None and split in ("val", "test"):
-                notes.append(f"{folder} has no masks or labels folder: its images are left out")
-                continue
-            masks_folders.append(masks_folder or _no_masks(folder))
-        found, more = _part(folder, split, masks_folders[-1] if masks else None)
-        samples += found
-        notes += more
-    if not samples:
-        _no_masks(parts[0][1])
-    if len({folder.name.lower() for folder in masks_folders}) > 1:
-        both = ", ".join(map(str, masks_folders))
+    notes: list[str] = []
+    for part in parts:
+        read_part = _read_part(part, masks=masks, problems=problems)
+        if read_part is None and part.split in ("val", "test"):
+            home = part.home if part.home != root else part.images
+            notes.append(f"{home} has no masks or labels folder: its images are left out")
+            continue
+        if read_part is None:
+            _no_masks(part.home)
+        samples += read_part[0]
+        notes += read_part[1] + _unusual(part)
+    if masks and not samples and not problems:
+        _no_masks(parts[0].home)
+    places = {part.masks.name.lower() for part in parts if part.masks is not None and part.masks.parent == part.home}
+    if masks and len({name in ("labels", "label") for name in places}) > 1:
+        both = ", ".join(str(part.masks) for part in parts)
         raise DataError(f"{root} has masks and labels folders: {both}. Expected one name in all splits; rename some.")
-    return _layout(root, samples, [folder for _, folder in parts], masks_folders[0] if masks else None, notes)
-
-
-def _layout(
-    root: Path, samples: Sequence[Sample], parts: Sequence[Path], masks_folder: Path | None, notes: Sequence[str]
-) -> Layout:
-    in_splits = [(split, sum(sample.split == split for sample in samples)) for split in SPLITS]
-    each = ", ".join(f"{count} in {split}" for split, count in in_splits if count)
-    counted = f"{root}: {_count(len(samples), 'image')}{' with masks' if masks_folder else ''}"
-    known = {"images", "masks", "labels", "valid"} if root in parts else {part.name.lower() for part in parts}
-    others = [folder.name for folder in sorted(root.iterdir()) if folder.is_dir() and folder.name[0] != "."]
-    others = [f"{name}/" for name in others if name.lower() not in known]
-    if others and any(_child(part, "images") for part in parts):
-        notes = [*notes, f"{root}: not read: {listed(others)}"]
+    first = next((part for part in parts if part.masks), parts[0])
     return Layout(
+        format="folder",
         samples=tuple(samples),
-        masks_folder=masks_folder or root,
-        table=_table(root, parts),
-        notes=(f"{counted} ({each})" if each else counted, *notes),
+        masks_folder=(first.masks or first.images) if masks else root,
+        home=first.home,
+        table=_table(root, [part.home for part in parts]),
+        notes=(found(root, "folder", samples, masks=masks), *notes, *_not_read(root, parts)),
     )
 
 
-def _one_image(path: Path, *, masks: bool) -> Layout:
-    if masks:
-        raise DataError(f"{path} is a file. Expected a folder like this:\n\n{_tree(path.with_suffix(''))}")
+def unknown(root: Path) -> DataError:
+    """The error for a place that no reader knows."""
+    if not root.exists():
+        return DataError(f"{root} does not exist. Expected a folder like this:\n\n{_tree(root)}")
+    if not root.is_dir():
+        return DataError(
+            f"{root} is a file. Expected a folder like this, or a manifest (.csv), a list (.txt), annotations (.json, "
+            f".xml), or a TIFF stack beside its labels:\n\n{_tree(root.with_suffix(''))}"
+        )
+    text = f"{root} holds no images with masks that Maskwright recognises. Found there: {_contents(root)}.\n"
+    parent = root.parent
+    if _plain(root.name) in (*IMAGES, *MASKS) and _images_folder(parent):
+        text += f"Did you mean {parent}?\n"
+    return EmptyDataError(
+        f"{text}Expected this layout, or the same within train, val and test folders, or that of a published data set "
+        f"(see docs/data.md):\n\n{_tree(root)}"
+    )
+
+
+def child(folder: Path, *names: str) -> Path | None:
+    """A folder's child folder of one of these names, in any case; underscores, hyphens and blanks do not count."""
+    places = {name: place for place, name in enumerate(names)}
+    fitting = [name for name in folders_in(folder) if _plain(name) in places]
+    return folder / min(fitting, key=lambda name: places[_plain(name)]) if fitting else None
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "").replace(" ", "")
+
+
+def _one_image(path: Path) -> Layout:
     if path.suffix.lower() not in IMAGE_SUFFIXES:
-        raise UnreadableFileError(f"{path} is no image. Expected a folder, or a file with {_suffixes()}.")
+        raise UnreadableFileError(f"{path} is no image. Expected a folder, or a file with {suffixes()}.")
     sample = Sample(id=path.stem, image=Source(path=path))
-    return Layout(samples=(sample,), masks_folder=path.parent, table=None, notes=())
+    return Layout(format="image", samples=(sample,), masks_folder=path.parent)
 
 
-def _parts(root: Path) -> list[tuple[str | None, Path]]:
-    """The folders that hold an images folder, with their split: `root` itself, or its splits."""
-    splits: list[tuple[str | None, Path]] = []
+def _split_homes(root: Path, *, masks: bool) -> list[_Part]:
+    """The folders that hold an images folder: `root` itself, or its splits."""
+    parts: list[_Part] = []
     for split, names in SPLITS.items():
-        folders = [folder for name in names if (folder := _child(root, name)) and _child(folder, "images")]
-        if len(folders) > 1:
-            raise DataError(
-                f"{' and '.join(map(str, folders))} are both the split {split!r}. Expected one; merge them."
-            )
-        splits += [(split, folder) for folder in folders]
-    if _child(root, "images") is None:
-        return splits
-    if splits:
-        both = ", ".join(str(folder) for _, folder in splits)
+        homes = [home for name in names if (home := child(root, name)) and _images_folder(home)]
+        if len(homes) > 1:
+            raise DataError(f"{' and '.join(map(str, homes))} are both the split {split!r}. Expected one; merge them.")
+        parts += [_home(home, split, masks=masks) for home in homes]
+    images = _images_folder(root)
+    if images is None:
+        return parts
+    if parts:
+        both = ", ".join(str(part.home) for part in parts)
         raise DataError(
             f"{root} has an images folder and splits ({both}), so it is unclear what belongs to it. Expected one or "
-            f"the other. Give one of the folders, or move {root / 'images'} into {root / 'train'}."
+            f"the other. Give one of the folders, or move {images} into {root / 'train'}."
         )
-    return [(None, root)]
+    if child(images, *[name for names in SPLITS.values() for name in names]) and not any(
+        map(is_image, images.iterdir())
+    ):
+        return []
+    return [_home(root, None, masks=masks)]
 
 
-def _part(folder: Path, split: str | None, masks_folder: Path | None) -> tuple[list[Sample], list[str]]:
-    """Pair the files of one folder that holds images; without masks if there is no folder of them."""
-    images_folder, valid_folder = _child(folder, "images"), _child(folder, "valid")
-    assert images_folder is not None
-    images, notes = _files(images_folder)
-    masks: dict[str, Path] = {}
+def _home(home: Path, split: str | None, *, masks: bool) -> _Part:
+    images = _images_folder(home)
+    assert images is not None
+    return _Part(
+        split=split,
+        home=home,
+        images=images,
+        masks=_masks_folder(home) if masks else None,
+        valid=child(home, "valid"),
+    )
+
+
+def _split_insides(root: Path, *, masks: bool) -> list[_Part]:
+    """Splits within the folders: images/train and masks/train."""
+    images = _images_folder(root)
+    if images is None:
+        return []
+    truth, valid = _masks_folder(root) if masks else None, child(root, "valid")
+    return [
+        _Part(
+            split=split,
+            home=root,
+            images=inside,
+            masks=child(truth, *names) if truth else None,
+            valid=child(valid, *names) if valid else None,
+        )
+        for split, names in SPLITS.items()
+        if (inside := child(images, *names))
+    ]
+
+
+def _twins(root: Path, *, masks: bool) -> list[_Part]:
+    """Splits in folders of their own for images and for masks: train and train_masks."""
+    parts = []
+    for split, names in SPLITS.items():
+        images = child(root, *[name + word for name in names for word in ("", *IMAGES)])
+        truth = child(root, *[name + word for name in names for word in MASKS])
+        if images is not None and any(map(is_image, images.iterdir())):
+            parts.append(_Part(split=split, home=root, images=images, masks=truth))
+    if not any(part.masks for part in parts):
+        return []
+    return parts if masks else [_Part(split=p.split, home=p.home, images=p.images, masks=None) for p in parts]
+
+
+def _side_by_side(root: Path, *, masks: bool) -> list[_Part]:
+    """Images with their masks in one folder: `root`, or its splits."""
+    parts = [
+        _Part(split=split, home=home, images=home, masks=None)
+        for split, names in SPLITS.items()
+        if (home := child(root, *names)) and any(map(is_image, home.iterdir()))
+    ]
+    if not masks:
+        return parts if not any(map(is_image, root.iterdir())) else []
+    parts = [part for part in parts if pairs_within(part.images, [])]
+    if parts or not pairs_within(root, []):
+        return parts
+    return [_Part(split=None, home=root, images=root, masks=None)]
+
+
+def _read_part(part: _Part, *, masks: bool, problems: list[Problem] | None) -> tuple[list[Sample], list[str]] | None:
+    """Pair the files of one folder of images; None where masks are wanted and there are none."""
+    truth: dict[str, Path] = {}
+    if masks and part.masks is None:
+        within = pairs_within(part.images, problems)
+        if within is None:
+            return None
+        images, truth, notes = within
+    else:
+        beside = set() if masks else _masks_beside(part.images)
+        images, notes = files_in(part.images, problems, beside)
+        notes += [f"{part.images}: {counted(len(beside), 'mask')} beside the images passed over"] if beside else []
+    if part.masks is not None:
+        truth, more = files_in(part.masks, problems)
+        images, truth, note = matched(images, truth, part.masks)
+        notes += [*more, *([note] if note else [])]
+        check_pairs(part.images, images, part.masks, truth, problems)
     valid: dict[str, Path] = {}
-    if masks_folder is not None:
-        masks, more = _files(masks_folder)
-        notes += more
-        _check_pairs(images_folder, images, masks_folder, masks)
-    if valid_folder is not None:
-        valid, more = _files(valid_folder)
-        notes += [*more, f"{valid_folder} says where images have data; elsewhere they are unlabelled"]
-        _check_pairs(images_folder, images, valid_folder, valid)
+    if part.valid is not None:
+        valid, more = files_in(part.valid, problems)
+        notes += [*more, f"{part.valid} says where images have data; elsewhere they are unlabelled"]
+        check_pairs(part.images, images, part.valid, valid, problems)
     samples = [
         Sample(
-            id=stem if split is None else f"{split}/{stem}",
+            id=stem if part.split is None else f"{part.split}/{stem}",
             image=Source(path=path),
-            mask=Source(path=masks[stem]) if masks else None,
-            valid=Source(path=valid[stem]) if valid else None,
-            split=split,
+            mask=Source(path=truth[stem]) if masks else None,
+            valid=Source(path=valid[stem]) if part.valid else None,
+            split=part.split,
         )
         for stem, path in images.items()
+        if (not masks or stem in truth) and (part.valid is None or stem in valid)
     ]
     return samples, notes
 
 
-def _files(folder: Path) -> tuple[dict[str, Path], list[str]]:
-    """Image files by stem, in natural order, and notes on what else lies there."""
-    by_stem: dict[str, Path] = {}
-    others, twice = [], []
-    for path in sorted(folder.iterdir(), key=lambda path: natural(path.name)):
-        if path.name.startswith(".") or path.name.lower() in _IGNORED:
-            continue
-        if path.is_dir() or path.suffix.lower() not in IMAGE_SUFFIXES:
-            others.append(path.name + ("/" if path.is_dir() else ""))
-            continue
-        # macOS and Linux write one accented name in two ways.
-        stem = unicodedata.normalize("NFC", path.stem)
-        if stem in by_stem:
-            twice.append(f"{by_stem[stem].name} and {path.name}")
-        by_stem[stem] = path
-    if twice:
-        raise PairingError(
-            f"{folder} has two files for one name: {listed(twice)}. Expected one file for each stem, since files are "
-            "paired by it. Remove or rename one."
+def _masks_beside(folder: Path) -> set[Path]:
+    """Masks that lie with their images in a folder, by their names."""
+    try:
+        within = pairs_within(folder, [])
+    except DataError:  # unclear which of them are masks
+        return set()
+    return set(within[1].values()) if within else set()
+
+
+def _unusual(part: _Part) -> list[str]:
+    """A note on which folders were taken for images and masks, where their names are not the common ones."""
+    if part.masks is None or (_plain(part.images.name) == "images" and _plain(part.masks.name) in ("masks", "labels")):
+        return []
+    return [f"images are those of {part.images}, masks those of {part.masks}"]
+
+
+def _images_folder(folder: Path) -> Path | None:
+    """The folder of images; raises DataError if there are two."""
+    found_images = [path for name in IMAGES if (path := child(folder, name))]
+    if len(found_images) > 1:
+        both = " and ".join(path.name for path in found_images)
+        raise DataError(
+            f"{folder} has both {both}, so it is unclear which holds the images. Expected one of them. Rename or move "
+            "the other."
         )
-    if not by_stem:
-        found = f"Found: {listed(others)}." if others else "It is empty."
-        raise EmptyDataError(f"{folder} has no images. {found} Expected files with {_suffixes()}, directly in it.")
-    if others:
-        return by_stem, [f"{folder}: not read, being no images: {listed(others)}"]
-    return by_stem, []
-
-
-def _check_pairs(images_folder: Path, images: dict[str, Path], other_folder: Path, others: dict[str, Path]) -> None:
-    alone = [path.name for stem, path in images.items() if stem not in others]
-    left = [path.name for stem, path in others.items() if stem not in images]
-    if not alone and not left:
-        return
-    text = f"{images_folder} and {other_folder} do not pair."
-    if alone:
-        where = f"without a partner in {other_folder.name}"
-        text += f"\n{_count(len(alone), 'image')} of {len(images)} {where}: {listed(alone)}."
-    if left:
-        text += f"\n{_count(len(left), 'file')} in {other_folder.name} without an image: {listed(left)}."
-    text += f"\nExpected for each image NAME one file NAME in {other_folder.name}, with the same stem."
-    if alone and left:
-        stem = next(stem for stem in images if stem not in others)
-        endings = [other.removeprefix(stem) for other in others if other not in images and other.startswith(stem)]
-        if endings:
-            text += f" These names end in {endings[0]!r}: rename them without it."
-            raise PairingError(text)
-    raise PairingError(f"{text} Add what is missing, or move these files elsewhere.")
+    return found_images[0] if found_images else None
 
 
 def _masks_folder(folder: Path) -> Path | None:
-    found = [child for name in ("masks", "labels") if (child := _child(folder, name))]
-    if len(found) == 2:
+    """The folder of masks, if there is one; raises DataError if there are two."""
+    candidates = [path for name in MASKS if (path := child(folder, name))]
+    if len(candidates) > 1:  # annotations/ may hold something else
+        candidates = [path for path in candidates if any(map(is_image, path.rglob("*")))]
+    if len(candidates) > 1:
+        both = " and ".join(path.name for path in candidates)
         raise DataError(
-            f"{folder} has both masks and labels, so it is unclear which holds the truth. Expected one of them. "
-            "Rename or move the other."
+            f"{folder} has both {both}, so it is unclear which holds the truth. Expected one of them. Rename or move "
+            "the other."
         )
-    return found[0] if found else None
+    return candidates[0] if candidates else None
+
+
+def _not_read(root: Path, parts: Sequence[_Part]) -> list[str]:
+    """A note on the folders in `root` that are passed over."""
+    read_folders = [path for part in parts for path in (part.home, part.images, part.masks, part.valid) if path]
+    used = {path.relative_to(root).parts[:1] for path in read_folders}
+    skipped = [name for name in folders_in(root) if (name,) not in used]
+    if all(part.masks is None for part in parts):  # masks that nobody asked for
+        skipped = [name for name in skipped if _plain(name) not in MASKS]
+    listed_names = listed([f"{name}/" for name in skipped])
+    return [f"{root}: not read: {listed_names}"] if skipped and all(part.images != root for part in parts) else []
 
 
 def _table(root: Path, parts: Sequence[Path]) -> Path | None:
@@ -244,27 +332,8 @@ def _no_masks(folder: Path) -> NoReturn:
     )
 
 
-def _unknown_layout(root: Path) -> DataError:
-    text = f"{root} holds no images with masks that Maskwright recognises. Found there: {_contents(root)}.\n"
-    parent = root.parent
-    if root.name.lower() in ("images", "masks", "labels") and _child(parent, "images"):
-        text += f"Did you mean {parent}?\n"
-    return EmptyDataError(
-        f"{text}Expected this layout, or the same within train, val and test folders:\n\n{_tree(root)}"
-    )
-
-
-def _child(folder: Path, name: str) -> Path | None:
-    """A folder's child folder of that name, in any case."""
-    if (folder / name).is_dir():
-        return folder / name
-    if not folder.is_dir():
-        return None
-    return next((child for child in sorted(folder.iterdir()) if child.name.lower() == name and child.is_dir()), None)
-
-
 def _contents(folder: Path) -> str:
-    names = [f"{child.name}{'/' if child.is_dir() else ''}" for child in sorted(folder.iterdir())]
+    names = [f"{path.name}{'/' if path.is_dir() else ''}" for path in sorted(folder.iterdir())]
     return listed([name for name in names if not name.startswith(".")]) or "nothing"
 
 
@@ -275,11 +344,3 @@ def _tree(root: Path) -> str:
         "├── masks/         a.png, b.png, ...   (or labels/)\n"
         "└── classes.toml   optional: names and values of the classes\n"
     )
-
-
-def _suffixes() -> str:
-    return ", ".join(sorted(IMAGE_SUFFIXES))
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
