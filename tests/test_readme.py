@@ -145,6 +145,8 @@ def test_options_exist(page: Path) -> None:
     for verb in VERBS:
         for argument in app[verb].assemble_argument_collection():
             known.update(argument.names)
+    for script in (ROOT / "benchmarks").glob("*.py"):
+        known.update(re.findall(r'add_argument\("(--[a-z-]+)"', script.read_text("utf-8")))
     mentioned = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", page.read_text("utf-8")))
     assert mentioned <= known
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
 from maskwright.errors import SettingError
 
-Normalization = Literal["data", "image", "unit", "imagenet"]
+Normalization = Literal["data", "image", "unit", "imagenet", "weights"]
 Border = Literal["reflect", "nearest", "constant"]
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -62,7 +62,8 @@ class Preparation:
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """Ranges of the random views that training draws. None is left to the plan; 0 (or 1 1 for zoom) is off."""
+    """Ranges of the random views that training draws. None is left to the plan, or off where the comment says so; 0 is
+    off, and so is 1 where the value is a factor."""
 
     zoom: tuple[float, float] | None = None
     """Smallest and largest magnification, drawn evenly in its logarithm, for example 0.7 1.4."""
@@ -83,18 +84,66 @@ class Augmentation:
     contrast: float | None = None
     """Largest contrast change, as a share: 0.25 draws factors from 0.75 to 1.25."""
     border: Border | None = None
-    """What a view shows beyond the image's edge; the mask is unlabelled there in any case."""
+    """What a view shows beyond the image's edge (constant: the data's mean); the mask is unlabelled there anyway."""
+    whole_image: bool | None = None
+    """Show whole images, magnified or reduced to fit the view, instead of crops of them. Off by default."""
+    perspective: float | None = None
+    """Tilt the view: largest shift of each of its corners, as a share of its size, at most 0.2. Off by default."""
+    elastic: float | None = None
+    """Bend the view: deviation of the random shifts of a coarse grid, in pixels; U-Net's is 10. Off by default."""
+    elastic_grid: int | None = None
+    """Points of that grid along the view's shorter side; 3 by default, as in the U-Net paper."""
+    saturation: float | None = None
+    """Largest change of saturation, as a share: 0.3 draws factors from 0.7 to 1.3. Needs RGB. Off by default."""
+    hue: float | None = None
+    """Largest turn of the hue either way, in degrees. Needs RGB. Off by default."""
+    gamma: tuple[float, float] | None = None
+    """Smallest and largest exponent of the values, drawn evenly in its logarithm: 0.7 1.5. Off by default."""
+    channel_noise: float | None = None
+    """Largest brightness shift of each channel by itself, as a share of the deviation. Off by default."""
+    noise: float | None = None
+    """Largest deviation of Gaussian noise on pixels, as a share of the data's deviation. Off by default."""
+    blur: float | None = None
+    """Largest sigma of a Gaussian blur, in pixels of the view. Off by default."""
+    low_resolution: float | None = None
+    """Smallest resolution that a view is reduced to and enlarged from, as a share: 0.5. Off by default."""
+    jpeg: int | None = None
+    """Lowest JPEG quality, from 1 to 95, for images of 8 bits with 1 or 3 channels. Off by default."""
+    cut_out: float | None = None
+    """Largest side of a square that is hidden, as a share of the view's shorter side. Off by default."""
+    degraded: float | None = None
+    """Share of views on which each of noise, blur, low_resolution, jpeg and cut_out acts; 0.25 by default."""
+    class_mix: float | None = None
+    """Share of views onto which half the classes of another view are pasted (ClassMix). Off by default."""
+    copy_paste: float | None = None
+    """Share of views onto which connected regions of another view are pasted. Off by default."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
-        if self.zoom is not None:
-            low, high = self.zoom
-            _require(0.05 <= low <= high <= 20, "zoom", self.zoom, "two factors, 0.05 <= smallest <= largest <= 20")
+        for name, low, high in (("zoom", 0.05, 20.0), ("gamma", 0.1, 10.0)):
+            value = getattr(self, name)
+            if value is not None:
+                expected = f"two factors, {low:g} <= smallest <= largest <= {high:g}"
+                _require(low <= value[0] <= value[1] <= high, name, value, expected)
         _in_range(self, "rotation", 0, 180)
         _in_range(self, "shift", 0, 1)
         _in_range(self, "shear", 0, 45)
         _in_range(self, "brightness", 0, 10)
         _in_range(self, "contrast", 0, 0.95)
+        _in_range(self, "perspective", 0, 0.2)
+        _in_range(self, "elastic", 0, 1000)
+        _in_range(self, "elastic_grid", 2, 64)
+        _in_range(self, "saturation", 0, 1)
+        _in_range(self, "hue", 0, 180)
+        _in_range(self, "channel_noise", 0, 10)
+        _in_range(self, "noise", 0, 10)
+        _in_range(self, "blur", 0, 100)
+        _in_range(self, "low_resolution", 0.02, 1)
+        _in_range(self, "jpeg", 0, 95)
+        _in_range(self, "cut_out", 0, 1)
+        _in_range(self, "degraded", 0, 1)
+        _in_range(self, "class_mix", 0, 1)
+        _in_range(self, "copy_paste", 0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,28 +152,37 @@ class Training:
 
     model: str | None = None
     """Name of a network; `maskwright models` lists them."""
-    model_options: dict[str, int | float | bool | list[int]] = field(default_factory=dict)
+    model_options: dict[str, int | float | bool | str | list[int]] = field(default_factory=dict)
     """Arguments of the network, for example --model-options.depth 8 with fcn-flat."""
     normalization: Normalization | None = None
-    """data: mean and deviation of the training images; image: of each image; unit: the type's range as 0..1."""
+    """data: mean and deviation of the training images; image: of each image; unit: the type's range as 0..1; imagenet:
+    of ImageNet's photographs; weights: what the --pretrained weights were made with."""
     scale: float | None = None
     """Working scale: the network sees images magnified by this factor."""
     crop: tuple[int, int] | None = None
     """Height and width of a training view, in pixels."""
     batch: int | None = None
-    """Views in a batch."""
+    """Views of one optimiser step, of all processes together."""
+    accumulate: int | None = None
+    """Parts in which a process makes its share of a batch, one after the other, to save memory."""
     optimizer: Literal["adamw", "adam", "sgd"] | None = None
     """Optimiser."""
     lr: float | None = None
     """Peak learning rate."""
-    schedule: Literal["cosine", "constant"] | None = None
-    """Learning rate over the run; both warm up first."""
+    layer_decay: float | None = None
+    """Factor on the rate from each part of the encoder to the one before it, so that pretrained weights change less; 1
+    is off."""
+    schedule: Literal["cosine", "poly", "constant"] | None = None
+    """Learning rate over the run; all warm up first."""
     warmup: float | None = None
     """Share of the run over which the rate rises to its peak."""
     weight_decay: float | None = None
     """Decoupled weight decay, on weights of convolutions only."""
-    loss: Literal["ce+dice", "ce", "dice"] | None = None
-    """Loss: cross-entropy, soft Dice, or their sum."""
+    loss: str | None = None
+    """Loss: ce, ohem, focal, dice, generalised-dice, jaccard, lovasz, tversky, focal-tversky, boundary or cldice; or a
+    sum such as ce+dice or ce+dice+0.01*boundary."""
+    label_smoothing: float | None = None
+    """Share of the truth that cross-entropy spreads over all classes, for example 0.1."""
     class_weighting: float | None = None
     """Exponent of inverse class frequency as a weight in cross-entropy: 0 is off, 0.5 is mild, 1 is full."""
     class_share: float | None = None
@@ -137,6 +195,8 @@ class Training:
     """Minutes from the start of the process to its end, everything included."""
     steps: int | None = None
     """Optimiser steps, instead of minutes."""
+    folds: int | None = None
+    """Cross-validation: train this many models, each without another part of the samples, and use them together."""
     validate_every: int | None = None
     """Steps between validations; by default the plan keeps validation to a small share of the time."""
     val_share: float | None = None
@@ -147,6 +207,8 @@ class Training:
     """Predict the mean over mirrored images, where mirrored images are plausible."""
     cache: float | None = None
     """Memory for decoded images, in GiB."""
+    compile: bool | None = None
+    """Compile the network with torch.compile: a minute or more at the start, faster steps on a GPU."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
@@ -158,15 +220,19 @@ class Training:
             _require(min(self.crop) >= 1, "crop", self.crop, "a height and a width of at least 1 pixel")
         _in_range(self, "scale", 0.05, 8)
         _in_range(self, "batch", 1, 65536)
+        _in_range(self, "accumulate", 1, 65536)
         _in_range(self, "lr", 1e-9, 10)
+        _in_range(self, "layer_decay", 0.01, 1)
         _in_range(self, "warmup", 0, 0.9)
         _in_range(self, "weight_decay", 0, 10)
+        _in_range(self, "label_smoothing", 0, 0.9)
         _in_range(self, "class_weighting", 0, 1)
         _in_range(self, "class_share", 0, 1)
         _in_range(self, "gradient_clip", 0, 1e6)
         _in_range(self, "ema", 0, 0.99999)
         _in_range(self, "minutes", 0.05, 60 * 24 * 365)
         _in_range(self, "steps", 1, 10**9)
+        _in_range(self, "folds", 2, 100)
         _in_range(self, "validate_every", 1, 10**9)
         _in_range(self, "val_share", 0, 0.9)
         _in_range(self, "seed", 0, 2**63 - 1)

@@ -68,8 +68,14 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def training() -> Iterator[Callable[[Status], None]]:
-    """A callback for the state of training: a bar with rate, time left, loss and validation mIoU, or plain lines."""
+def training(shown: bool = True) -> Iterator[Callable[[Status], None]]:
+    """A callback for the state of training: a bar with rate, time left, loss and validation mIoU, or plain lines.
+
+    One that is not `shown` does nothing.
+    """
+    if not shown:
+        yield lambda status: None
+        return
     console = _console(stderr=True)
     speeds: list[float] = []
 

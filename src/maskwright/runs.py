@@ -4,6 +4,7 @@ RUN/run.json            schema version, kind, classes, network, settings, data f
 RUN/plan.toml           every decision with its value, reason and source
 RUN/model.safetensors   the best weights so far (averaged ones if averaging is on)
 RUN/resume/             the last state of training, for `--resume`
+RUN/folds/K/            with --folds, a run for each fold
 RUN/log.jsonl           one JSON object a line: steps, validations, decisions of the clock
 RUN/evaluations/NAME/   confusion matrices per image, scores, pictures
 RUN/report.html         the page to read
@@ -29,6 +30,7 @@ RUN = "run.json"
 PLAN = "plan.toml"
 WEIGHTS = "model.safetensors"
 RESUME = "resume"
+FOLDS = "folds"
 LOG = "log.jsonl"
 EVALUATIONS = "evaluations"
 REPORT = "report.html"

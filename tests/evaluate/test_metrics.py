@@ -9,6 +9,7 @@ from scipy.ndimage import distance_transform_edt
 
 from maskwright.evaluate.metrics import (
     Scores,
+    bootstrap_iou,
     bootstrap_miou,
     boundary_counts,
     boundary_f1,
@@ -203,3 +204,28 @@ def test_boundary_counts_agree_with_the_definition(classes: int, tolerance: floa
     counts = boundary_counts(truth, prediction, classes, tolerance)
     assert counts.tolist() == _slow_boundary_counts(truth, prediction, classes, tolerance)
     assert counts[:, 0].sum() > 0
+
+
+def test_bootstrap_over_groups_draws_them_whole() -> None:
+    # IoU of class 0 in group a (two images): 1 + 3 right of 8; in group b: 1 of 5; class 1 is wrong throughout.
+    def image(right: int, wrong: int) -> np.ndarray:
+        return np.array([[right, wrong], [0, 0]])
+
+    confusions = np.stack([image(1, 3), image(1, 4), image(3, 1)]).astype(np.int64)
+    (iou_RK,) = bootstrap_iou([confusions], ["a", "b", "a"], resamples=4000)
+    values, times = np.unique(iou_RK[:, 0], return_counts=True)
+    # b twice, one of each, a twice: chances 1/4, 1/2, 1/4.
+    assert values == pytest.approx([1 / 5, 5 / 13, 4 / 8])
+    assert times / 4000 == pytest.approx([0.25, 0.5, 0.25], abs=0.03)
+    assert bootstrap_miou(confusions, ["a", "b", "a"]) == pytest.approx((1 / 10, 4 / 16))
+    # One group tells nothing of others, and each image in a group of its own is as no groups at all.
+    assert np.isnan(bootstrap_miou(confusions, ["a", "a", "a"])).all()
+    assert bootstrap_miou(confusions, ["x", "y", "z"]) == bootstrap_miou(confusions)
+
+
+def test_bootstrap_draws_the_same_images_for_all_models() -> None:
+    rng = np.random.default_rng(1)
+    confusions = rng.integers(1, 50, (12, 3, 3))
+    one, other = bootstrap_iou([confusions, confusions])
+    np.testing.assert_array_equal(one, other)
+    assert len(np.unique(one[:, 0])) > 100

@@ -76,3 +76,11 @@ def test_large_pictures_are_reduced_and_thin_errors_stay_visible() -> None:
     assert shapes == {(LONGEST, 10)}
     assert shown[5, 25, 0] > 120
     assert shown[5, 60, 0] < 60
+
+
+def test_noise_can_be_encoded() -> None:
+    # Pillow's optimised JPEG guesses the size of the file, and noise is larger.
+    pixels = np.random.default_rng(0).integers(0, 256, (LONGEST, LONGEST, 3), np.uint8)
+    truth = np.random.default_rng(1).integers(0, 2, (LONGEST, LONGEST), np.uint8)
+    rendered = render(pixels, truth, 1 - truth, TWO, 1)
+    assert Image.open(io.BytesIO(rendered["errors"])).size == (LONGEST, LONGEST)

@@ -27,6 +27,32 @@ def test_biases_and_norms_are_not_decayed() -> None:
     assert (decayed["weight_decay"], kept["weight_decay"]) == (0.5, 0.0)
 
 
+def test_poly_falls_to_zero() -> None:
+    assert rate(0.2, 0.2, "poly") == 1
+    assert rate(0.6, 0.2, "poly") == pytest.approx(0.5**0.9)
+    assert rate(1, 0.2, "poly") == 0
+
+
+def test_layers_of_an_encoder_learn_slower_the_farther_they_lie_from_its_end() -> None:
+    network = nn.Module()
+    network.encoder = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 3, 3))
+    network.head = nn.Conv2d(3, 1, 1)
+    groups = make_optimizer("sgd", network, 0.1, 0.5, layer_decay=0.5).param_groups
+    rates = {parameter: group["rate"] for group in groups for parameter in group["params"]}
+    assert rates[network.head.weight] == rates[network.head.bias] == 1
+    assert rates[network.encoder[2].weight] == 0.5
+    assert rates[network.encoder[0].weight] == rates[network.encoder[0].bias] == 0.25
+    assert len(rates) == 6
+    # A VGG is one sequence: its poolings divide it.
+    first, second = nn.Conv2d(1, 2, 3), nn.Conv2d(2, 3, 3)
+    network.encoder = nn.Sequential(nn.Sequential(first, nn.ReLU(), nn.MaxPool2d(2), second))
+    groups = make_optimizer("sgd", network, 0.1, 0.5, layer_decay=0.5).param_groups
+    rates = {parameter: group["rate"] for group in groups for parameter in group["params"]}
+    assert (rates[second.weight], rates[first.weight]) == (0.5, 0.25)
+    with pytest.raises(SettingError, match="has none of its own"):
+        make_optimizer("sgd", nn.Linear(1, 1), 0.1, 0.0, layer_decay=0.5)
+
+
 def test_settings_without_effect_are_refused() -> None:
     with pytest.raises(SettingError, match="has no effect with optimizer = 'adam'"):
         make_optimizer("adam", nn.Linear(1, 1), 0.1, 0.1)

@@ -185,7 +185,7 @@ def test_resume_refuses_what_it_cannot_continue(discs: Path, tmp_path: Path) -> 
 def test_a_loss_that_is_not_finite_names_step_and_images(
     discs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "make_loss", lambda name, weights: lambda logits, target: logits.sum() * float("nan"))
+    monkeypatch.setattr(session, "make_loss", lambda *_: lambda logits, target: logits.sum() * float("nan"))
     with pytest.raises(TrainingError, match=r"The loss became nan at step 0, on photo\d\d, .* --lr 3.3e-03"):
         fit(discs, tmp_path / "run")
 
@@ -247,7 +247,9 @@ def test_a_plan_that_cannot_be_built_is_refused_before_anything_is_written(discs
     for wrong in (dataclasses.replace(TINY, model="compact-3"), dataclasses.replace(TINY, model_options={"depth": 4})):
         with pytest.raises(ModelError):
             session.prepare(discs, Settings(training=wrong))
-    with pytest.raises(SettingError, match=r"class_weighting = 0.5 acts on cross-entropy, and loss = 'dice' has none"):
+    with pytest.raises(
+        SettingError, match=r"class_weighting = 0.5 acts on ce, ohem, focal, and loss = 'dice' has none"
+    ):
         session.prepare(discs, Settings(training=dataclasses.replace(TINY, loss="dice", class_weighting=0.5)))
     with pytest.raises(SettingError, match=r"replaces the validation share, so val_share = 0.25 has no effect"):
         session.prepare(discs, Settings(training=TINY), val=discs)

@@ -85,6 +85,8 @@ class Evaluation:
     membrane_reason: str
     notes: tuple[str, ...] = ()
     pictures: tuple[Picture, ...] = ()
+    groups: tuple[str, ...] = ()
+    """What each image belongs to (video, slide, patient); empty if the data does not say."""
 
     @cached_property
     def confusion_KK(self) -> Counts:
@@ -119,8 +121,13 @@ class Evaluation:
 
     @cached_property
     def interval(self) -> tuple[float, float]:
-        """95 % percentile bootstrap interval of mIoU over images; NaN with fewer than two."""
-        return bootstrap_miou(self.confusions_NKK, resamples=INTERVAL_RESAMPLES, level=INTERVAL_LEVEL)
+        """95 % percentile bootstrap interval of mIoU over images, or over groups; NaN with fewer than two."""
+        return bootstrap_miou(self.confusions_NKK, self.groups, resamples=INTERVAL_RESAMPLES, level=INTERVAL_LEVEL)
+
+    @property
+    def drawn(self) -> str:
+        """What the bootstrap draws: "images", or "groups" with their number."""
+        return f"{len(set(self.groups))} groups" if self.groups else "images"
 
     @cached_property
     def image_miou_N(self) -> Shares:
@@ -147,6 +154,7 @@ class Evaluation:
         return {
             "miou": _number(scores.miou),
             "miou_interval": None if math.isnan(low) else [low, high],
+            "miou_interval_over": self.drawn,
             "miou_rule": MACRO_RULE,
             "iou": by_class(scores.iou),
             "mean_dice": _number(scores.mean_dice),
@@ -186,7 +194,7 @@ class Evaluation:
             ["pixel accuracy", _shown(scores.pixel_accuracy), f"of {pixels} pixels; {unlabelled} unlabelled left out"],
         ]
         if not math.isnan(low):
-            whole.insert(1, ["", f"{low:.3f} – {high:.3f}", "95 % bootstrap interval of mIoU over images"])
+            whole.insert(1, ["", f"{low:.3f} – {high:.3f}", f"95 % bootstrap interval of mIoU over {self.drawn}"])
         if membranes is not None:
             for which, name in enumerate(("V_rand", "V_info")):
                 best, threshold = membranes.best(which)
@@ -220,6 +228,7 @@ class Evaluation:
             "boundaries": self.boundaries_NK4,
             "unlabelled": self.unlabelled_N,
             "seconds": self.seconds_N,
+            "groups": np.array(self.groups, dtype=np.str_),
         }
         if self.membranes is not None:
             arrays["membrane_index"] = np.array(self.membranes.index)
@@ -266,6 +275,7 @@ class Evaluation:
                 membrane_reason=about["membrane_reason"],
                 notes=tuple(about["notes"]),
                 pictures=tuple(Picture(**picture) for picture in about["pictures"]),
+                groups=tuple(arrays["groups"].tolist()) if "groups" in arrays else (),
             )
         except FileNotFoundError:
             raise RunError(

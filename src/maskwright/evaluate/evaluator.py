@@ -69,8 +69,11 @@ def evaluate(
     out: Path,
     *,
     progress: Callable[[int, int], None] | None = None,
+    answerer_of: Callable[[Sample], Answerer] | None = None,
 ) -> Evaluation:
     """Score a predictor on every sample of a data set and write the evaluation into the folder `out`.
+
+    With `answerer_of`, each sample is segmented by the predictor that it gives instead, as in cross-validation.
 
     Masks are compared at the size of the original mask. `progress(done, total)` is called after each image. An earlier
     evaluation in `out` is replaced, file by file, each atomically. If the set is one of membranes and cells
@@ -88,7 +91,7 @@ def evaluate(
     for place, sample in enumerate(samples):
         pair = dataset.read(sample)
         started = time.perf_counter()
-        answer = predictor(pair.image, pair.valid)
+        answer = (predictor if answerer_of is None else answerer_of(sample))(pair.image, pair.valid)
         seconds.append(time.perf_counter() - started)
         assert answer.mask.shape == pair.mask.shape, (sample.id, answer.mask.shape, pair.mask.shape)
         counts = confusion(pair.mask, answer.mask, kinds)
@@ -125,6 +128,7 @@ def evaluate(
         ),
         membrane_reason=reason,
         notes=tuple(dataset.notes),
+        groups=tuple(sample.group or sample.id for sample in samples) if any(s.group for s in samples) else (),
     )
     pictures = tuple(_draw(gallery, dataset, evaluation, out / PICTURES))
     evaluation = replace(evaluation, pictures=pictures)

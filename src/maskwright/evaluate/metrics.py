@@ -7,6 +7,7 @@ A score without a denominator (a class that neither truth nor prediction has) is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -18,11 +19,13 @@ from maskwright.data.classes import UNLABELLED
 __all__ = [
     "TOLERANCE",
     "Scores",
+    "bootstrap_iou",
     "bootstrap_miou",
     "boundary_counts",
     "boundary_f1",
     "class_iou",
     "confusion",
+    "interval",
     "mean_of_present",
     "ratio",
 ]
@@ -105,27 +108,56 @@ def ratio(part: NDArray[Any], whole: NDArray[Any]) -> Shares:
 
 
 def bootstrap_miou(
-    confusions_NKK: Counts, *, resamples: int = 1000, level: float = 0.95, seed: int = 0
+    confusions_NKK: Counts,
+    groups: Sequence[str] = (),
+    *,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of mIoU: images drawn with replacement, matrices summed, mIoU taken.
 
-    Deterministic in `seed`. NaN, NaN with fewer than two images. Images are treated as independent; neighbouring frames
-    of a video are not, and their true uncertainty is larger (Efron and Tibshirani 1993, chapter 13).
+    With `groups`, one name an image, whole groups are drawn. Deterministic in `seed`. NaN, NaN with fewer than two
+    images or groups. What is drawn is treated as independent; neighbouring frames of a video are not, and their true
+    uncertainty is larger (Efron and Tibshirani 1993, chapter 13).
     """
-    images, classes = confusions_NKK.shape[:2]
-    if images < 2:
-        return float("nan"), float("nan")
+    (iou_RK,) = bootstrap_iou([confusions_NKK], groups, resamples=resamples, seed=seed)
+    return interval(mean_of_present(iou_RK), level)
+
+
+def bootstrap_iou(
+    models: Sequence[Counts], groups: Sequence[str] = (), *, resamples: int = 1000, seed: int = 0
+) -> list[Shares]:
+    """IoU of every class in bootstrap samples of the images, R x K for each of several models of the same images.
+
+    The samples are the same for all models, so that differences between them are paired (Efron and Tibshirani 1993,
+    section 8.3). `models` are int64 N x K x K. Empty (0 x K) with fewer than two images or groups.
+    """
+    images, classes = models[0].shape[:2]
+    units = np.unique(np.asarray(groups), return_inverse=True)[1] if len(groups) else np.arange(images)
+    count = int(units.max(initial=-1)) + 1
+    if count < 2:
+        return [np.empty((0, classes)) for _ in models]
     # Only three numbers a class enter IoU, so resampling those, not whole matrices, keeps 150 classes cheap.
-    counts = np.concatenate(_marginals(confusions_NKK), axis=-1).astype(np.float64)
+    sums = []
+    for confusions_NKK in models:
+        counts_N = np.concatenate(_marginals(confusions_NKK), axis=-1).astype(np.float64)
+        counts_U = np.zeros((count, counts_N.shape[1]))
+        np.add.at(counts_U, units, counts_N)
+        sums.append(counts_U)
     rng = np.random.default_rng(seed)
-    scores: list[Shares] = []
-    chunk = max(1, 2_000_000 // images)
+    found: list[list[Shares]] = [[] for _ in models]
+    chunk = max(1, 2_000_000 // count)
     for start in range(0, resamples, chunk):
-        times_RN = rng.multinomial(images, np.full(images, 1 / images), size=min(chunk, resamples - start))
-        hits, truth, predicted = np.split(times_RN.astype(np.float64) @ counts, 3, axis=-1)
-        assert hits.shape[-1] == classes
-        scores.append(mean_of_present(ratio(hits, truth + predicted - hits)))
-    drawn = np.concatenate(scores)
+        times_RU = rng.multinomial(count, np.full(count, 1 / count), size=min(chunk, resamples - start))
+        for counts_U, drawn in zip(sums, found, strict=True):
+            hits, truth, predicted = np.split(times_RU.astype(np.float64) @ counts_U, 3, axis=-1)
+            drawn.append(ratio(hits, truth + predicted - hits))
+    return [np.concatenate(drawn) for drawn in found]
+
+
+def interval(drawn: Shares, level: float = 0.95) -> tuple[float, float]:
+    """The middle `level` of bootstrap values; NaN, NaN if there are none. Values that are NaN are left out."""
     drawn = drawn[~np.isnan(drawn)]
     if drawn.size == 0:
         return float("nan"), float("nan")

@@ -102,7 +102,8 @@ def _reduced(rgb_HW3: RGB) -> RGB:
 def _encode(picture: Pillow.Image, kind: str) -> bytes:
     buffer = io.BytesIO()
     if kind == "JPEG":
-        picture.save(buffer, "JPEG", quality=_JPEG_QUALITY, optimize=True, subsampling=0)
+        # Not optimised: Pillow then needs a buffer for the whole file, guesses its size, and fails on noisy images.
+        picture.save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
     else:
         picture.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

@@ -35,7 +35,13 @@ class Progress:
     elapsed: float = 0.0
     """Seconds of the budget used, in this process and those before."""
     begun: float = 0.0
-    """Seconds of the budget that were used when the first step began: imports, reading, planning."""
+    """Seconds of the budget that were used when the first step (of the last leg) began: imports, reading, planning."""
+    first: int = 0
+    """Step at which the last leg began; 0 unless a finished run was continued."""
+    peak: float = 1.0
+    """Share of the learning rate that the last leg rises to."""
+    parts: int = 1
+    """Parts in which each batch is made, to fit into memory."""
     best: float | None = None
     """Validation mIoU of the weights that are kept."""
     best_step: int | None = None

@@ -5,12 +5,11 @@ Shapes: B batch, C channels, K classes, H, W height and width.
 
 from __future__ import annotations
 
-import json
 import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -18,32 +17,28 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from maskwright import runs
 from maskwright.config import Training
-from maskwright.data.loader import Loader, Store
+from maskwright.data.loader import Batch, Loader, Store
 from maskwright.data.samples import Sample
 from maskwright.errors import TrainingError
-from maskwright.evaluate.metrics import Scores, confusion
 from maskwright.models.segmenter import Segmenter
 from maskwright.models.weights import save_weights
-from maskwright.train import checkpoint
+from maskwright.train import checkpoint, distributed
 from maskwright.train.checkpoint import Progress
+from maskwright.train.clock import VALIDATIONS, Clock, next_validation, share
+from maskwright.train.log import Log
 from maskwright.train.losses import Loss
 from maskwright.train.optim import Average, make_optimizer, rate
+from maskwright.train.validation import averaged, validate, validation_samples
 
 SAVE_EVERY = 60.0
 """Seconds between saved states."""
-VALIDATIONS = 10
-"""In a run, at most; fewer where they would take more than `VALIDATION_SHARE` of the time."""
-VALIDATION_SHARE = 0.05
-VALIDATION_IMAGES = 64
-"""Looked at by a validation, spread evenly over the validation samples."""
 TIE = 0.01
 """Validation mIoU this close to the highest counts as equal, and later weights, of a lower rate, are kept: the few
 validation images tell no finer difference, and a peak among noisy scores is luck."""
-EXIT_SECONDS = 2.0
-"""Kept free at the end of a budget of minutes for writing the last files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,71 +53,69 @@ class Status:
     miou: float | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Clock:
-    """Time since the run's budget began: the process's start, and what earlier processes used."""
-
-    started: float
-    """`time.time()` at the start of this process."""
-    before: float = 0.0
-    """Seconds used by earlier processes of the run."""
-
-    def elapsed(self) -> float:
-        """Seconds of the budget used."""
-        return time.time() - self.started + self.before
-
-
 def train(
     run: Path,
     segmenter: Segmenter,
     loader: Loader,
     validation: tuple[Store, Sequence[Sample]],
+    classes: int,
     settings: Training,
     loss_function: Loss,
     clock: Clock,
     *,
     resume: bool = False,
     show: Callable[[Status], None] = lambda status: None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Progress:
     """Train until the steps or the minutes are used up; leave the best weights in the run.
 
-    Stops early, with the state saved, at SIGINT or SIGTERM: `Progress.finished` tells. Raises TrainingError if a loss
-    is not finite, naming the step and the images.
+    Stops early, with the state saved, at SIGINT or SIGTERM: `Progress.finished` tells. With several processes
+    (`distributed`), all call this together. Raises TrainingError if a loss is not finite, naming the step and the
+    images, or if the memory does not suffice for a single view.
     """
     device = next(segmenter.parameters()).device
+    writes = distributed.rank() == 0
     segmenter.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = make_optimizer(settings.optimizer or "", segmenter, settings.lr or 0.0, settings.weight_decay or 0.0)
+    optimizer = make_optimizer(
+        settings.optimizer or "", segmenter, settings.lr or 0.0, settings.weight_decay or 0.0, settings.layer_decay or 1
+    )
     average = Average(segmenter, settings.ema) if settings.ema else None
-    done = Progress(next_validation=1 / VALIDATIONS, begun=clock.elapsed())
+    done = Progress(next_validation=1 / VALIDATIONS, begun=clock.elapsed(), parts=settings.accumulate or 1)
     if resume:
         done = checkpoint.load(run, segmenter, optimizer, average)
         clock = Clock(started=clock.started, before=done.elapsed)
-    log = Log(run / runs.LOG, after=done.step)
-    log.write("start", step=done.step, seconds=clock.elapsed(), resumed=resume)
+        if done.step == done.first and not done.share:
+            done.begun = clock.elapsed()  # a continued run has just been opened again
+    model = distributed.shared(segmenter)
+    model = torch.compile(model) if settings.compile else model  # type: ignore[assignment]
+    log = Log(run / runs.LOG, after=done.step, on=writes)
+    log.write("start", step=done.step, seconds=clock.elapsed(), resumed=resume, processes=distributed.count())
     checked = validation_samples(validation[1])
     saved = time.monotonic()
     miou: float | None = done.best
 
     with _interruptible() as interrupted, loader.ahead(done.step) as batches:
         while True:
+            # What the first process's clock says holds for all.
+            (done.share, due_now, save_now), (stop,) = distributed.agree(
+                (done.share, float(_due(done, settings)), float(time.monotonic() - saved > SAVE_EVERY)),
+                (interrupted(),),
+            )
+
             # Validate, and keep the weights if they are the best so far.
             over = done.share >= 1
-            due = (
-                done.step % settings.validate_every == 0
-                if settings.validate_every
-                else done.share >= done.next_validation
-            )
-            if done.step and (over or due) and not done.finished:
+            if done.step > done.first and (over or due_now) and not done.finished:
                 start = time.monotonic()
-                with _weights(segmenter, average):
-                    scores = validate(segmenter, validation[0], checked) if checked else None
+                with averaged(segmenter, average):
+                    scores = validate(segmenter, validation[0], checked, classes) if checked else None
                     miou = None if scores is None else scores.miou
                     if miou is None or done.best is None or miou >= done.highest - TIE:
-                        save_weights(segmenter, run / runs.WEIGHTS)
+                        if writes:
+                            save_weights(segmenter, run / runs.WEIGHTS)
                         done.best, done.best_step = miou, done.step
                     done.highest = max(done.highest, miou or 0.0)
                 done.validation_seconds = time.monotonic() - start
-                done.next_validation = _next_validation(done, settings, clock.elapsed() - done.begun)
+                done.next_validation = next_validation(done, settings, clock.elapsed() - done.begun)
                 iou = None if scores is None else [None if math.isnan(v) else round(v, 5) for v in scores.iou.tolist()]
                 log.write(
                     "validation", step=done.step, seconds=clock.elapsed(), miou=miou, iou=iou, images=len(checked)
@@ -130,33 +123,39 @@ def train(
 
             # Save the state.
             done.finished = over
-            if over or interrupted() or time.monotonic() - saved > SAVE_EVERY:
+            if (over or stop or save_now) and writes:
                 done.elapsed = clock.elapsed()
                 checkpoint.save(run, done, segmenter, optimizer, average)
                 if not (run / runs.WEIGHTS).exists():
-                    with _weights(segmenter, average):
+                    with averaged(segmenter, average):
                         save_weights(segmenter, run / runs.WEIGHTS)
-                saved = time.monotonic()
+            saved = time.monotonic() if save_now else saved
 
             # Stop.
-            if over or interrupted():
+            if over or stop:
                 log.write("end", step=done.step, seconds=clock.elapsed(), finished=over, best=done.best)
+                log.close()
+                distributed.wait()
                 return done
 
             # One step.
             tick = time.monotonic()
             batch = next(batches)
-            torch.manual_seed(_seed_of(settings.seed or 0, done.step))
             segmenter.train()
-            lr = (settings.lr or 0.0) * rate(done.share, settings.warmup or 0.0, settings.schedule or "cosine")
+            share_of_peak = done.peak * rate(done.share, settings.warmup or 0.0, settings.schedule or "cosine")
             for group in optimizer.param_groups:
-                group["lr"] = lr
-            image_BCHW = batch.image_BCHW.to(device, non_blocking=True)
-            target_BHW = batch.target_BHW.to(device, non_blocking=True)
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                logits_BKHW = segmenter(image_BCHW)
-            loss = loss_function(logits_BKHW.float(), target_BHW)
-            value = float(loss.detach())
+                group["lr"] = (settings.lr or 0.0) * share_of_peak * group["rate"]
+            while True:
+                torch.manual_seed(_seed_of(settings.seed or 0, done.step))
+                optimizer.zero_grad(set_to_none=True)
+                try:
+                    value = _gradients(model, segmenter.auxiliary, batch, done.parts, loss_function, device)
+                    break
+                except RuntimeError as error:
+                    done.parts = _smaller(error, done.parts, len(batch.ids))
+                _free(device)
+                say(f"Out of memory at step {done.step}: each batch is now made in {done.parts} parts, one by one")
+                log.write("memory", step=done.step, seconds=clock.elapsed(), parts=done.parts)
             if not math.isfinite(value):
                 kept = f" The best weights so far are in {run}." if (run / runs.WEIGHTS).exists() else ""
                 raise TrainingError(
@@ -164,25 +163,23 @@ def train(
                     f"number. Look at these images for extreme values; else lower the rate, for example "
                     f"--lr {(settings.lr or 0.0) / 3:.1e}.{kept}"
                 )
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
             if settings.gradient_clip:
                 torch.nn.utils.clip_grad_norm_(segmenter.parameters(), settings.gradient_clip)
             optimizer.step()
             if average is not None:
                 average.update(segmenter, done.step)
             done.step += 1
-            done.share = _share(settings, done, clock)
+            done.share = share(settings, done, clock)
 
             # Log.
-            speed = len(batch.ids) / max(time.monotonic() - tick, 1e-9)
+            speed = distributed.count() * len(batch.ids) / max(time.monotonic() - tick, 1e-9)
             log.write(
                 "step",
                 step=done.step,
                 seconds=clock.elapsed(),
                 share=done.share,
                 loss=value,
-                lr=lr,
+                lr=(settings.lr or 0.0) * share_of_peak,
                 images_per_second=speed,
             )
             left = (clock.elapsed() - done.begun) * (1 - done.share) / max(done.share, 1e-9)
@@ -193,91 +190,70 @@ def train(
             )
 
 
-@torch.inference_mode()
-def validate(segmenter: Segmenter, store: Store, samples: Sequence[Sample]) -> Scores:
-    """Score whole prepared images at their working size."""
-    device = next(segmenter.parameters()).device
-    matrix: np.ndarray | None = None
-    segmenter.eval()
-    for sample in samples:
-        image, mask = store.get(sample)
-        image_1CHW = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32))[None].to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            logits_1KHW = segmenter(image_1CHW)
-        one = confusion(mask, logits_1KHW[0].argmax(0).to(torch.uint8).cpu().numpy(), logits_1KHW.shape[1])
-        matrix = one if matrix is None else matrix + one
-    assert matrix is not None, "validation needs samples"
-    return Scores.from_confusion(matrix)
+def _gradients(
+    model: nn.Module,
+    auxiliary: Sequence[float],
+    batch: Batch,
+    parts: int,
+    loss_function: Loss,
+    device: torch.device,
+) -> float:
+    """Add the gradients of a batch, made in `parts` of equal size up to one view, and return the loss.
+
+    The loss is the mean over the parts; each part's is over its own labelled pixels.
+    """
+    total = 0.0
+    chunks = [part for part in np.array_split(np.arange(len(batch.ids)), parts) if len(part)]
+    for number, part in enumerate(chunks):
+        image_BCHW = batch.image_BCHW[part[0] : part[-1] + 1].to(device, non_blocking=True)
+        target_BHW = batch.target_BHW[part[0] : part[-1] + 1].to(device, non_blocking=True)
+        last = number == len(chunks) - 1
+        quiet = nullcontext() if last or not hasattr(model, "no_sync") else model.no_sync()  # type: ignore[operator]
+        with quiet:
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                outputs = model(image_BCHW)
+            logits_BKHW, *others = outputs if isinstance(outputs, tuple) else (outputs,)
+            loss = loss_function(logits_BKHW, target_BHW)
+            for weight, other_BKHW in zip(auxiliary, others, strict=True):
+                loss = loss + weight * loss_function(other_BKHW, target_BHW)
+            loss = loss * (len(part) / len(batch.ids))
+            loss.backward()  # type: ignore[no-untyped-call]
+        total += float(loss.detach())
+    return total
 
 
-class Log:
-    """`log.jsonl`: one JSON object a line, appended and flushed; lines after a resumed step are dropped first."""
-
-    def __init__(self, path: Path, after: int) -> None:
-        kept = []
-        if path.exists() and after:
-            kept = [line for line in path.read_text("utf-8").splitlines() if _step_of(line) <= after]
-        runs.write_text(path, "".join(line + "\n" for line in kept))
-        self.path = path
-
-    def write(self, kind: str, **values: Any) -> None:
-        """Append one line; seconds and shares are rounded, losses are exact."""
-        rounded = {
-            name: round(value, 4) if name in ("seconds", "images_per_second") else value
-            for name, value in values.items()
-        }
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"kind": kind, **rounded}) + "\n")
+def _due(done: Progress, settings: Training) -> bool:
+    if settings.validate_every:
+        return done.step % settings.validate_every == 0
+    return done.share >= done.next_validation
 
 
-def _step_of(line: str) -> float:
-    try:
-        return float(json.loads(line).get("step", 0))
-    except ValueError:
-        return math.inf  # the half-written last line of a killed process
+def _smaller(error: RuntimeError, parts: int, views: int) -> int:
+    """Twice the parts after running out of memory; any other error is raised again."""
+    if not (isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)):
+        raise error
+    if parts >= views or distributed.count() > 1:
+        remedy = (
+            "Use a smaller --crop, a smaller network, or a smaller --scale."
+            if parts >= views
+            else f"Start again with --accumulate {2 * parts}, which makes each batch in parts."
+        )
+        raise TrainingError(
+            f"The memory does not suffice for {'one view' if parts >= views else f'{views // parts} views'} at a time. "
+            f"{remedy}"
+        ) from None
+    return min(2 * parts, views)
 
 
-def _share(settings: Training, done: Progress, clock: Clock) -> float:
-    """How much of the run is over, by steps, or by the clock with the last validation and exit kept free."""
-    if settings.steps:
-        return min(1.0, done.step / settings.steps)
-    limit = 60 * (settings.minutes or 0.0)
-    reserve = EXIT_SECONDS + done.validation_seconds
-    return min(1.0, (clock.elapsed() - done.begun) / max(limit - done.begun - reserve, 1e-3))
-
-
-def _next_validation(done: Progress, settings: Training, elapsed: float) -> float:
-    """Share of the run at the next validation. With `--steps` the clock has no say, so that results repeat exactly."""
-    gap = 1 / VALIDATIONS
-    if not settings.steps and done.share:
-        gap = max(gap, min(0.3, done.validation_seconds / (VALIDATION_SHARE * elapsed / done.share)))
-    return done.share + gap
+def _free(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def _seed_of(seed: int, step: int) -> int:
-    return int(np.random.SeedSequence([seed, 2, step]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def validation_samples(samples: Sequence[Sample]) -> list[Sample]:
-    """At most `VALIDATION_IMAGES` samples, spread evenly: those that every validation looks at."""
-    ordered = sorted(samples, key=lambda sample: sample.id)
-    if len(ordered) <= VALIDATION_IMAGES:
-        return ordered
-    return [ordered[i] for i in np.linspace(0, len(ordered) - 1, VALIDATION_IMAGES).astype(int)]
-
-
-@contextmanager
-def _weights(segmenter: Segmenter, average: Average | None) -> Iterator[None]:
-    """The averaged weights in place of the raw ones, for a while."""
-    if average is None:
-        yield
-        return
-    raw = {name: tensor.detach().clone() for name, tensor in segmenter.state_dict().items()}
-    segmenter.load_state_dict(average.state)
-    try:
-        yield
-    finally:
-        segmenter.load_state_dict(raw)
+    """Seed of what the network itself draws in a step (dropout); other processes draw differently."""
+    place = [seed, 2, step] if distributed.rank() == 0 else [seed, 2, step, distributed.rank()]
+    return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> 1)
 
 
 @contextmanager

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import math
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tomli_w
+import torch
+from torch import nn
 
 from maskwright import runs
 from maskwright.config import Settings
 from maskwright.errors import RunError, SettingError
+from maskwright.models import build
 from maskwright.train.facts import Facts
+from maskwright.train.losses import PIXEL_LOSSES, terms
 
 DEFAULT_MINUTES = 10.0
 SYMMETRIC = 0.15
@@ -26,8 +30,24 @@ SYMMETRIC = 0.15
 THIN = 0.7
 """Mean over classes of `Facts.thick_share` below which structures count as thin (EXPERIMENTS.md)."""
 
-PEAK_RATES = {"compact": 3e-3, "unet": 1e-4, "fcn-flat": 1e-3, "fcn": 1e-3}
-"""Peak rates by the beginning of the network's name. The classic U-Net's ReLU output dies at higher rates."""
+PEAK_RATES = {"compact-1": 3e-3, "compact-2": 3e-3, "compact-4": 3e-3, "fcn-flat": 1e-3, "unet": 1e-4}
+"""Peak rates that were measured. The classic U-Net's ReLU output dies at higher ones."""
+NORMALIZED_RATE, ATTENTION_RATE, PLAIN_RATE = 1e-3, 3e-4, 1e-4
+"""Peak rates of other networks: with batch (or group) normalisation, with layer normalisation, and with none, whose
+activations grow with the weights."""
+
+
+class Weights(NamedTuple):
+    """What the plan has to know of weights that training starts from."""
+
+    normalized: bool
+    """Whether it is known how the images they were made with were normalised."""
+    encoder: bool
+    """Whether they are an encoder's, trained on other images."""
+
+
+UNREAD = Weights(normalized=True, encoder=False)
+"""Before the file is read, which needs the network, which needs a plan."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +97,14 @@ class Plan:
         values = {section: {name: d.value for name, d in names.items()} for section, names in decisions.items()}
         return cls(settings=Settings.from_dict(values, str(path)), decisions=decisions, facts=facts)
 
+    def with_budget(self, *, minutes: float | None = None, steps: int | None = None, reason: str) -> Plan:
+        """The same plan with another budget: minutes or steps."""
+        kept = {k: v for k, v in self.decisions["training"].items() if k not in ("minutes", "steps")}
+        name, value = ("steps", steps) if minutes is None else ("minutes", minutes)
+        decisions = self.decisions | {"training": kept | {name: Decision(value=value, reason=reason, source="given")}}
+        training = replace(self.settings.training, minutes=minutes, steps=steps)
+        return replace(self, settings=replace(self.settings, training=training), decisions=decisions)
+
     def rows(self) -> list[tuple[str, str, str, str]]:
         """Name, value, reason and source of each decision, for a table."""
         return [
@@ -92,11 +120,12 @@ def make_plan(
     *,
     given: Settings | None = None,
     recipe: str | None = None,
+    weights: Weights | None = None,
 ) -> Plan:
     """Decide what `settings` leave open.
 
     `settings` are those of the user over those of the recipe named `recipe`; `given` are the user's alone, to tell
-    which is which.
+    which is which; `weights` are those to start from, if there are any.
 
     Raises SettingError for settings that contradict each other or the data.
     """
@@ -117,15 +146,19 @@ def make_plan(
 
     if settings.training.minutes is None and settings.training.steps is None:
         decide("training", "minutes", DEFAULT_MINUTES, "no budget was given; --minutes or --steps sets one")
-    _decide_training(facts, decide)
+    if weights is not None and weights.normalized:
+        decide("training", "normalization", "weights", "what the pretrained weights were made with")
+    if weights is not None and weights.encoder:
+        decide("training", "layer_decay", 0.75, "pretrained layers change less, the first ones least")
+    _decide_training(facts, settings.training.model_options, decide)
     _decide_augmentation(facts, decide)
     values = {section: {name: d.value for name, d in names.items()} for section, names in decisions.items()}
     planned = Settings.from_dict(values, "plan")
-    _refuse_contradictions(planned, facts)
+    _refuse_contradictions(planned, facts, weights)
     return Plan(settings=planned, decisions=decisions, facts=facts.to_dict())
 
 
-def _decide_training(facts: Facts, decide: Any) -> None:
+def _decide_training(facts: Facts, options: dict[str, Any], decide: Any) -> None:
     """Network, view, optimiser."""
     thick = sum(facts.thick_share) / len(facts.thick_share)
     fold = 2 if thick < THIN else 4
@@ -144,13 +177,17 @@ def _decide_training(facts: Facts, decide: Any) -> None:
         f"views of {edge} pixels where images ({facts.height[1]} x {facts.width[1]}) allow it", "data",
     )  # fmt: skip
     decide("training", "batch", 8, "views of one step")
+    decide("training", "accumulate", 1, "a whole batch at once; more parts only if the memory does not suffice")
     optimizer = decide("training", "optimizer", "adamw", "robust from scratch")
-    family = max((name for name in PEAK_RATES if model.startswith(name)), key=len, default="fcn")
-    decide("training", "lr", PEAK_RATES[family], f"measured for {family}")
+    peak, why = _peak_rate(model, options)
+    decide("training", "lr", peak, why)
+    decide("training", "layer_decay", 1.0, "all layers learn at the same rate")
     decide("training", "schedule", "cosine", "ends at 0, whatever the budget")
     decide("training", "warmup", 0.1, "share of the run")
     decide("training", "weight_decay", 0.0 if optimizer == "adam" else 0.01, f"usual for {optimizer}")
-    decide("training", "loss", "ce+dice", "cross-entropy for calibration, Dice for rare classes")
+    loss = decide("training", "loss", "ce+dice", "cross-entropy for calibration, Dice for rare classes")
+    if "ce" in {name for _, name in terms(loss)}:
+        decide("training", "label_smoothing", 0.0, "the masks are taken at their word")
     decide("training", "class_weighting", 0.0, "Dice already counts classes equally")
     decide("training", "class_share", 0.33, "a third of the views shows a random class, as nnU-Net does")
     decide("training", "gradient_clip", 10.0, "stops a single bad batch")
@@ -159,6 +196,21 @@ def _decide_training(facts: Facts, decide: Any) -> None:
     decide("training", "seed", 0, "same seed, same result")
     decide("training", "tta", False, "one pass is fastest")
     decide("training", "cache", 2.0, "GiB of decoded images")
+    decide("training", "compile", False, "compiling takes a minute or more, and gains nothing on a processor")
+
+
+def _peak_rate(model: str, options: dict[str, Any]) -> tuple[float, str]:
+    """The peak rate for a network, and why."""
+    if model in PEAK_RATES:
+        return PEAK_RATES[model], f"measured for {model}"
+    with torch.device("meta"):
+        network = build(model, 3, 2, options)
+    kinds = {type(module) for module in network.modules()}
+    if nn.LayerNorm in kinds:
+        return ATTENTION_RATE, "usual for networks with attention"
+    if kinds & {nn.BatchNorm2d, nn.GroupNorm}:
+        return NORMALIZED_RATE, "usual for networks with batch normalisation"
+    return PLAIN_RATE, "low, because the network has no normalisation"
 
 
 def _decide_augmentation(facts: Facts, decide: Any) -> None:
@@ -181,15 +233,27 @@ def _decide_augmentation(facts: Facts, decide: Any) -> None:
     decide("augmentation", "border", "reflect", "continues textures")
 
 
-def _refuse_contradictions(settings: Settings, facts: Facts) -> None:
+def _refuse_contradictions(settings: Settings, facts: Facts, weights: Weights | None) -> None:
     if settings.training.normalization == "imagenet" and facts.channels != 3:
         raise SettingError(
             f"normalization = 'imagenet' is for 3 channels, and the images have {facts.channels}. "
             "Use normalization = 'data', or choose three channels with --bands."
         )
-    if settings.training.class_weighting and "ce" not in (settings.training.loss or "").split("+"):
+    if settings.training.normalization == "weights" and (weights is None or not weights.normalized):
         raise SettingError(
-            f"class_weighting = {settings.training.class_weighting:g} acts on cross-entropy, and loss = "
+            "normalization = 'weights': "
+            + ("there are none to start from. Give --pretrained" if weights is None else "they do not say theirs")
+            + ", or use normalization = 'data'."
+        )
+    names = {name for _, name in terms(settings.training.loss or "")}
+    if settings.training.class_weighting and not names & PIXEL_LOSSES.keys():
+        raise SettingError(
+            f"class_weighting = {settings.training.class_weighting:g} acts on {', '.join(PIXEL_LOSSES)}, and loss = "
+            f"{settings.training.loss!r} has none, so it would have no effect. Use loss = 'ce+dice', or leave it out."
+        )
+    if settings.training.label_smoothing and "ce" not in names:
+        raise SettingError(
+            f"label_smoothing = {settings.training.label_smoothing:g} acts on ce, and loss = "
             f"{settings.training.loss!r} has none, so it would have no effect. Use loss = 'ce+dice', or leave it out."
         )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,34 +15,28 @@ import torch
 
 from maskwright import runs
 from maskwright.config import Settings, Training, load_recipe
-from maskwright.data.classes import ClassTable
-from maskwright.data.formats import open_dataset
-from maskwright.data.loader import Loader, Store
-from maskwright.data.samples import Dataset, hold_out
+from maskwright.data.loader import Loader, Store, default_workers
+from maskwright.data.samples import Dataset
 from maskwright.errors import RunError, SettingError
 from maskwright.models.segmenter import Segmenter
 from maskwright.models.weights import load_pretrained
 from maskwright.predict.predictor import best_device, make_segmenter
-from maskwright.train import checkpoint
+from maskwright.train import checkpoint, distributed
 from maskwright.train.checkpoint import Progress
+from maskwright.train.clock import VALIDATIONS, Clock
 from maskwright.train.facts import Facts, gather
-from maskwright.train.loop import Clock, Status, train, validation_samples
+from maskwright.train.loop import Status, train
 from maskwright.train.losses import make_loss
 from maskwright.train.memory import keep_freed_memory
-from maskwright.train.plan import Plan, make_plan
+from maskwright.train.network import around, describe, statistics
+from maskwright.train.plan import UNREAD, Plan, Weights, make_plan
+from maskwright.train.shares import Say, Shares, check_same, share_out
+from maskwright.train.validation import validation_samples
 
 GIB = 2**30
 DEFAULT_CACHE = 2.0
-DEFAULT_VAL_SHARE = 0.1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shares:
-    """Which samples train, which validate, and how they were chosen."""
-
-    training: Dataset
-    validation: Dataset
-    how: str
+CONTINUED = 0.3
+"""Share of the peak rate with which a finished run learns on: high enough to move, low enough to keep what it knows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +45,8 @@ class Prepared:
 
     data: Path
     val: Path | None
-    pretrained: Path | None
+    pretrained: Path | str | None
+    fold: int | None
     shares: Shares
     store: Store
     validation_store: Store
@@ -60,20 +57,19 @@ class Prepared:
     segmenter: Segmenter
 
 
-Say = Callable[[str], None]
-
-
 def prepare(
     data: Path,
     given: Settings,
     *,
     recipe: str | None = None,
     val: Path | None = None,
-    pretrained: Path | None = None,
+    pretrained: Path | str | None = None,
+    fold: int | None = None,
     say: Say = lambda text: None,
 ) -> Prepared:
     """Open a data folder, hold out the validation share, look at the images, decide the plan and build the network.
 
+    `pretrained` is a file, or a name on the Hugging Face Hub; with a `fold`, that part of the samples is held out.
     Nothing is written. Raises a MaskwrightError for whatever would stop training: data, settings, network or weights.
     """
     settings = given if recipe is None else given.over(load_recipe(recipe))
@@ -82,23 +78,34 @@ def prepare(
             f"--val {val} replaces the validation share, so val_share = {given.training.val_share:g} has no effect. "
             "Give one of them."
         )
-    shares = _share(data, settings.training, val, say)
+    shares = share_out(data, settings.training, val, fold, say)
     store = _store(shares.training, settings)
     device = best_device()
     facts = gather(store, shares.training.samples, shares.training.classes, str(device))
     validation_store = _store(shares.validation, settings, like=store)
     for sample in validation_samples(shares.validation.samples):
         validation_store.get(sample)
-    plan = make_plan(settings, facts, given=given, recipe=recipe)
-    network = _network(plan, facts, shares.training.classes)
+    plan = make_plan(settings, facts, given=given, recipe=recipe, weights=None if pretrained is None else UNREAD)
+    distributed.slots(plan.settings.training.batch or 1)
+    classes = len(shares.training.classes)
     torch.manual_seed(plan.settings.training.seed or 0)
+    network = describe(plan.settings.training, facts, classes)
     segmenter = make_segmenter(network)
     if pretrained is not None:
-        load_pretrained(segmenter.network, pretrained)
-    return Prepared(
+        origin = load_pretrained(segmenter.network, pretrained)
+        say(f"Starting from {pretrained}: {origin.description}")
+        weights = Weights(
+            normalized=statistics(origin, facts) is not None,
+            encoder=origin.kind != "maskwright" and hasattr(segmenter.network, "encoder"),
+        )
+        plan = make_plan(settings, facts, given=given, recipe=recipe, weights=weights)
+        network = describe(plan.settings.training, facts, classes, origin)
+        segmenter = around(segmenter.network, network)
+    prepared = Prepared(
         data=data,
         val=val,
         pretrained=pretrained,
+        fold=fold,
         shares=shares,
         store=store,
         validation_store=validation_store,
@@ -107,15 +114,21 @@ def prepare(
         network=network,
         segmenter=segmenter.to(device),
     )
+    make_loader(prepared)  # an augmentation that does not suit the images is refused before anything is written
+    return prepared
 
 
 def start(
-    run: Path, prepared: Prepared, *, started: float, show: Callable[[Status], None] = lambda status: None
+    run: Path,
+    prepared: Prepared,
+    *,
+    started: float,
+    show: Callable[[Status], None] = lambda status: None,
+    say: Say = lambda text: None,
 ) -> Progress:
     """Train into the folder `run`, which must be empty; `started` is the `time.time()` at which the budget began."""
     shares, settings = prepared.shares, prepared.plan.settings
-    with runs.locked(run):
-        prepared.plan.save(run)
+    with _locked(run):
         content: dict[str, Any] = {
             "schema": runs.SCHEMA,
             "kind": "run",
@@ -130,6 +143,7 @@ def start(
                 "val": None if prepared.val is None else str(prepared.val.resolve()),
                 "fingerprint": shares.training.fingerprint(),
                 "validation_fingerprint": shares.validation.fingerprint() if shares.validation.samples else None,
+                "fold": prepared.fold,
                 "how": shares.how,
                 "training": [sample.id for sample in shares.training.samples],
                 "validation": [sample.id for sample in shares.validation.samples],
@@ -141,12 +155,19 @@ def start(
             "seed": settings.training.seed,
             "scores": {},
         }
-        runs.write_json(run / runs.RUN, content)
-        return _train(run, content, prepared, Clock(started=started), show, resume=False)
+        if distributed.rank() == 0:
+            prepared.plan.save(run)
+            runs.write_json(run / runs.RUN, content)
+        return _train(run, content, prepared, Clock(started=started), show, say, resume=False)
 
 
 def resume(
-    run: Path, *, started: float, data: Path | None = None, say: Say = lambda text: None, show: Callable[[Status], None]
+    run: Path,
+    *,
+    started: float,
+    data: Path | None = None,
+    say: Say = lambda text: None,
+    show: Callable[[Status], None] = lambda status: None,
 ) -> Progress:
     """Continue an interrupted run with the same data; the result is that of the uninterrupted run.
 
@@ -154,7 +175,7 @@ def resume(
     """
     content = runs.read_run(run)
     plan = Plan.load(run)
-    with runs.locked(run):
+    with _locked(run):
         if not checkpoint.exists(run):
             raise RunError(
                 f"{run} cannot be resumed: it has no state in {runs.RESUME}/, which appears within the first minute. "
@@ -163,19 +184,21 @@ def resume(
         if content["scores"] and runs.read_json(run / runs.RESUME / checkpoint.STATE).get("finished"):
             raise RunError(
                 f"{run} is finished: its budget of {_budget(plan.settings.training)} is used up. "
-                "Nothing is left to resume; `maskwright evaluate` and `predict` use it."
+                "Nothing is left to resume; `maskwright evaluate` and `predict` use it, and "
+                f"`maskwright train --resume {run} --continue-for 30m` trains it on."
             )
         path = data or Path(content["data"]["path"])
         val = None if content["data"]["val"] is None else Path(content["data"]["val"])
-        shares = _share(path, plan.settings.training, val, say)
-        _same(run, content["data"]["fingerprint"], shares.training, path)
+        shares = share_out(path, plan.settings.training, val, content["data"].get("fold"), say)
+        check_same(run, content["data"]["fingerprint"], shares.training, path)
         if shares.validation.samples:
-            _same(run, content["data"]["validation_fingerprint"], shares.validation, path)
+            check_same(run, content["data"]["validation_fingerprint"], shares.validation, path)
         store = _store(shares.training, plan.settings)
         prepared = Prepared(
             data=path,
             val=val,
             pretrained=None,
+            fold=content["data"].get("fold"),
             shares=shares,
             store=store,
             validation_store=_store(shares.validation, plan.settings, like=store),
@@ -184,7 +207,31 @@ def resume(
             network=content["network"],
             segmenter=make_segmenter(content["network"]).to(best_device()),
         )
-        return _train(run, content, prepared, Clock(started=started), show, resume=True)
+        return _train(run, content, prepared, Clock(started=started), show, say, resume=True)
+
+
+def extend(run: Path, more: str, *, share: float = 1.0) -> None:
+    """Give a finished run more time, or more steps: `30m`, `2h`, `90s` or `500steps`; `resume` then trains it on.
+
+    With a `share`, that part of the time. The new leg starts from the last state; its rate warms up to `CONTINUED`
+    times the run's peak and falls again. Raises SettingError for another text, RunError if the run is not finished.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|steps)", more.strip())
+    if match is None or float(match[1]) <= 0 or (match[2] == "steps" and "." in match[1]):
+        raise SettingError(f"--continue-for {more!r}: expected a time such as 30m, 2h or 90s, or a number as 500steps.")
+    content, plan, state = runs.read_run(run), Plan.load(run), runs.read_json(run / runs.RESUME / checkpoint.STATE)
+    with runs.locked(run):
+        if not state["finished"]:
+            raise RunError(f"{run} is not finished. Continue it first: maskwright train --resume {run}")
+        if match[2] == "steps":
+            plan = plan.with_budget(steps=state["step"] + int(match[1]), reason=f"continued for {more}")
+        else:
+            minutes = state["elapsed"] / 60 + share * float(match[1]) * {"s": 1 / 60, "m": 1, "h": 60}[match[2]]
+            plan = plan.with_budget(minutes=minutes, reason=f"continued for {more}")
+        state |= {"finished": False, "share": 0.0, "first": state["step"], "peak": CONTINUED}
+        plan.save(run)
+        runs.write_json(run / runs.RUN, content | {"settings": plan.settings.to_dict()})
+        runs.write_json(run / runs.RESUME / checkpoint.STATE, state | {"next_validation": 1 / VALIDATIONS})
 
 
 def _train(
@@ -193,6 +240,7 @@ def _train(
     prepared: Prepared,
     clock: Clock,
     show: Callable[[Status], None],
+    say: Say,
     *,
     resume: bool,
 ) -> Progress:
@@ -204,17 +252,8 @@ def _train(
     assert training.crop is not None
     device = next(segmenter.parameters()).device
     torch.backends.cudnn.benchmark = device.type == "cuda"
-    loader = Loader(
-        prepared.store,
-        shares.training.samples,
-        augmentation=settings.augmentation,
-        crop=training.crop,
-        batch=training.batch or 1,
-        class_share=training.class_share or 0.0,
-        seed=training.seed or 0,
-        mean=float(np.mean(facts.mean)),
-        std=float(np.mean(facts.std)),
-    )
+    torch.set_float32_matmul_precision("high" if device.type == "cuda" else "highest")
+    loader = make_loader(prepared)
     weights = None
     if training.class_weighting:
         share_K = np.maximum(np.array(facts.class_share), 1e-6)
@@ -225,71 +264,55 @@ def _train(
         segmenter,
         loader,
         (prepared.validation_store, shares.validation.samples),
+        len(shares.training.classes),
         training,
-        make_loss(training.loss or "", weights),
+        make_loss(training.loss or "", weights, training.label_smoothing or 0.0),
         clock,
         resume=resume,
         show=show,
+        say=say,
     )
     content["scores"] = {"validation_miou": done.best, "step": done.best_step, "steps": done.step}
     content["seconds"] = round(clock.elapsed() if not resume else done.elapsed, 1)
-    runs.write_json(run / runs.RUN, content)
+    if distributed.rank() == 0:
+        runs.write_json(run / runs.RUN, content)
     return done
 
 
-def _share(data: Path, training: Training, val: Path | None, say: Say) -> Shares:
-    dataset = open_dataset(data)
-    for note in dataset.notes:
-        say(note)
-    splits = dataset.splits
-    pool = dataset.split("train") if "train" in splits else dataset
-    if val is not None:
-        other = open_dataset(val, classes=dataset.classes)
-        for note in other.notes:
-            say(f"validation: {note}")
-        return Shares(training=pool, validation=other, how=f"validation on {len(other.samples)} samples of {val}")
-    if "train" in splits and "val" in splits:
-        validation = dataset.split("val")
-        how = f"validation on the {len(validation.samples)} samples of {data / 'val'}"
-        return Shares(training=pool, validation=validation, how=how)
-    share = DEFAULT_VAL_SHARE if training.val_share is None else training.val_share
-    kept, held, how = hold_out(pool.samples, share, training.seed or 0)
-    if "test" in splits and "train" in splits:
-        how += f"; {data / 'test'} is left for evaluation"
-    return Shares(training=pool.with_samples(kept), validation=pool.with_samples(held), how=how)
+def make_loader(prepared: Prepared) -> Loader:
+    """The training views of what was prepared, those that this process makes.
+
+    Raises SettingError for an augmentation that does not suit the images.
+    """
+    settings, facts = prepared.plan.settings, prepared.facts
+    training, device = settings.training, next(prepared.segmenter.parameters()).device
+    assert training.crop is not None
+    # A change of tone by channel is a table for each: worth its time only where channels differ in kind.
+    alike = facts.channels == 1 or (facts.channels == 3 and facts.dtype == "uint8")
+    return Loader(
+        prepared.store,
+        prepared.shares.training.samples,
+        augmentation=settings.augmentation,
+        crop=training.crop,
+        batch=training.batch or 1,
+        class_share=training.class_share or 0.0,
+        seed=training.seed or 0,
+        mean=float(np.mean(facts.mean)) if alike else facts.mean,
+        std=float(np.mean(facts.std)) if alike else facts.std,
+        slots=distributed.slots(training.batch or 1),
+        workers=default_workers(device.type),
+        pin=device.type == "cuda",
+    )
+
+
+def _locked(run: Path) -> AbstractContextManager[None]:
+    """The run's lock, held by the process that writes."""
+    return runs.locked(run) if distributed.rank() == 0 else nullcontext()
 
 
 def _store(dataset: Dataset, settings: Settings, like: Store | None = None) -> Store:
     gib = DEFAULT_CACHE if settings.training.cache is None else settings.training.cache
     return Store(dataset, settings.preparation, gib * GIB, like)
-
-
-def _network(plan: Plan, facts: Facts, classes: ClassTable) -> dict[str, Any]:
-    """The `network` of `run.json`; see `make_segmenter`."""
-    training = plan.settings.training
-    mean, std = list(facts.mean), list(facts.std)
-    if training.normalization == "unit":
-        top = {"uint8": 255.0, "uint16": 65535.0}.get(facts.dtype)
-        if top is None:
-            raise SettingError(
-                f"normalization = 'unit' divides by the type's largest value, and the images are {facts.dtype}. "
-                "Use normalization = 'data'."
-            )
-        mean, std = [0.0] * facts.channels, [top] * facts.channels
-    if training.normalization == "imagenet":
-        # The statistics that torchvision's ImageNet weights were trained with, in units of the type's range.
-        top = 65535.0 if facts.dtype == "uint16" else 255.0
-        mean, std = [top * v for v in (0.485, 0.456, 0.406)], [top * v for v in (0.229, 0.224, 0.225)]
-    return {
-        "name": training.model,
-        "options": training.model_options,
-        "channels": facts.channels,
-        "classes": len(classes),
-        "mean": mean,
-        "std": std,
-        "per_image": training.normalization == "image",
-        "scale": training.scale,
-    }
 
 
 def _tta(settings: Settings) -> dict[str, bool]:
@@ -312,18 +335,6 @@ def _input(store: Store) -> dict[str, Any]:
     }
 
 
-def _same(run: Path, known: dict[str, Any], dataset: Dataset, path: Path) -> None:
-    found = dataset.fingerprint()
-    if found != known:
-        changed = ", ".join(
-            f"{key}: {known.get(key)} then, {found.get(key)} now" for key in found if found[key] != known.get(key)
-        )
-        raise RunError(
-            f"{run} cannot be resumed: the data in {path} changed since it began ({changed}). Expected the same "
-            "samples. Restore them, or start a new run."
-        )
-
-
 def _budget(training: Training) -> str:
     return f"{training.steps} steps" if training.steps else f"{training.minutes:g} min"
 
@@ -335,6 +346,17 @@ def _device_name() -> str:
     return f"{device.type}, {torch.get_num_threads()} threads"
 
 
+def wants_folds(given: Settings, recipe: str | None) -> bool:
+    """Whether cross-validation is asked for, by the user or the recipe."""
+    settings = given if recipe is None else given.over(load_recipe(recipe))
+    return settings.training.folds is not None
+
+
+def has_folds(run: Path) -> bool:
+    """Whether a run is one of cross-validation; raises RunError if it is no run."""
+    return bool(runs.read_run(run)["kind"] == "folds")
+
+
 def default_run_folder(data: Path) -> Path:
     """A new folder `runs/<name of the data>`, numbered if it exists."""
     resolved = data.resolve()
@@ -342,4 +364,14 @@ def default_run_folder(data: Path) -> Path:
     return runs.fresh_folder(Path("runs"), name or "run")
 
 
-__all__ = ["Prepared", "default_run_folder", "prepare", "resume", "start"]
+__all__ = [
+    "Prepared",
+    "default_run_folder",
+    "extend",
+    "has_folds",
+    "make_loader",
+    "prepare",
+    "resume",
+    "start",
+    "wants_folds",
+]
