@@ -98,9 +98,8 @@ class Step:
     def shares(self) -> dict[str, float]:
         """Share of each kind of operation in the device's time of one step."""
         cuda = self.device.type == "cuda"
-        with profile(
-            activities=[ProfilerActivity.CUDA if cuda else ProfilerActivity.CPU, ProfilerActivity.CPU]
-        ) as seen:
+        activities = {ProfilerActivity.CPU, ProfilerActivity.CUDA if cuda else ProfilerActivity.CPU}
+        with profile(activities=activities) as seen:
             self()
         spent: dict[str, float] = {}
         for event in seen.key_averages():

@@ -30,6 +30,12 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OTHERS = [ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
 VERBS = sorted(name for name in app if not name.startswith("-"))
 BUDGETS = {"train": ["--steps", "2"], "plan": ["--steps", "2"], "demo": ["--minutes", "0.05"]}
+FOREIGN = {
+    "--nproc-per-node", "--nnodes", "--rdzv-backend", "--rdzv-endpoint", "--rdzv-id",  # torchrun
+    "--job-name", "--nodes", "--ntasks-per-node", "--gpus-per-node", "--cpus-per-task", "--signal",  # Slurm
+    "--requeue", "--time", "--logdir",  # Slurm, TensorBoard
+}  # fmt: skip
+"""Options of other programs that pages mention."""
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -141,7 +147,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_options_exist(page: Path) -> None:
-    known = {"--help", "--version"}
+    known = {"--help", "--version"} | FOREIGN
     for verb in VERBS:
         for argument in app[verb].assemble_argument_collection():
             known.update(argument.names)
