@@ -221,18 +221,24 @@ def draw_edges(test: str, trained: Mapping[str, str], path: Path) -> None:
         figure.savefig(temporary, format="png", dpi=130)
 
 
-def markdown(tables: Mapping[str, list[dict[str, Any]]], options: argparse.Namespace) -> str:
+def markdown(
+    tables: Mapping[str, list[dict[str, Any]]], steps_of: Mapping[str, int], options: argparse.Namespace
+) -> str:
     """The page's part: what was run, a table and a picture of edges for each data set, and the plot."""
     seeds = "one seed" if options.seeds == 1 else f"{options.seeds} seeds, mean (lowest–highest)"
     parts = [
-        f"{options.steps} steps of {options.batch} views of {options.crop} x {options.crop} pixels, AdamW at "
+        f"Steps of {options.batch} views of {options.crop} x {options.crop} pixels, AdamW at "
         f"{options.lr:g}, {seeds}. GFLOPs and the time of an image are for {SIDE} x {SIDE} pixels; the memory and the "
         "time of a step are for the views above, without the program's own memory.",
     ]
     for data, rows in tables.items():
         lines = [" | ".join(["", *cells, ""]).strip() for cells in _cells(rows)]
         lines.insert(1, "| --- |" + " ---: |" * (len(COLUMNS) - 1))
-        parts += [f"### {data}", "\n".join(lines), f"![The same edges by each network, {data}](lineage-{data}.png)"]
+        parts += [
+            f"### {data}, {steps_of[data]} steps",
+            "\n".join(lines),
+            f"![The same edges by each network, {data}](lineage-{data}.png)",
+        ]
     return "\n\n".join([*parts, "![Scores against cost](lineage.svg)"])
 
 
@@ -245,10 +251,15 @@ def fill_page(page: Path, text: str) -> None:
     runs.write_text(page, f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}")
 
 
+def for_pair(options: argparse.Namespace, steps: str | None) -> argparse.Namespace:
+    """The options of one pair of folders: with its own number of steps, if it has one."""
+    return options if steps is None else argparse.Namespace(**{**vars(options), "steps": int(steps)})
+
+
 def main() -> None:
     """Run what has no result yet, then show and draw all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pairs", nargs="*", metavar="TRAIN:TEST")
+    parser.add_argument("pairs", nargs="*", metavar="TRAIN:TEST[:STEPS]")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--crop", type=int, default=192, help="height and width of a view")
@@ -269,8 +280,12 @@ def main() -> None:
         options.pairs = [f"{generated / 'train'}:{generated / 'test'}"]
 
     results: dict[str, Any] = runs.read_json(options.results) if options.results.exists() else {}
-    tests = dict(pair.split(":") for pair in options.pairs)
+    tests: dict[str, str] = {}
+    options_of: dict[str, argparse.Namespace] = {}
+    for train, test, *steps in (pair.split(":") for pair in options.pairs):
+        tests[train], options_of[train] = test, for_pair(options, steps[0] if steps else None)
     for train, test in tests.items():
+        options = options_of[train]
         for name, seed in ((name, seed) for seed in range(options.seeds) for name in NETWORKS):
             key = _key(train, options, name, seed)
             if key in results:
@@ -284,20 +299,21 @@ def main() -> None:
             results[key] = {**result, "cost": json.loads(cost)}
             runs.write_json(options.results, results)
 
-    tables = {_name_of(train): rows_of(train, results, options) for train in tests}
+    tables = {_name_of(train): rows_of(train, results, options_of[train]) for train in tests}
     out = options.out or (options.page or options.results).parent
     draw_scores(tables, out / "lineage.svg")
     for train, test in tests.items():
-        trained = {name: results[_key(train, options, name, 0)]["run"] for name in NETWORKS}
+        trained = {name: results[_key(train, options_of[train], name, 0)]["run"] for name in NETWORKS}
         draw_edges(test, trained, out / f"lineage-{_name_of(train)}.png")
     if options.page:
-        fill_page(options.page, markdown(tables, options))
+        steps_of = {_name_of(train): options_of[train].steps for train in tests}
+        fill_page(options.page, markdown(tables, steps_of, options))
     if options.json:
         console.print_json(tables)
         return
     for data, rows in tables.items():
         head, *cells = _cells(rows)
-        console.print_table(f"{data}, {options.steps} steps", head, cells)
+        console.print_table(data, head, cells)
     console.say(f"Pictures: {out}")
 
 

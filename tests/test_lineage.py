@@ -76,7 +76,7 @@ def test_rows_are_means_over_seeds_with_their_range(lineage: ModuleType) -> None
     }
     rows = lineage.rows_of("cells/train", results, options)
     assert [row["network"] for row in rows] == list(lineage.NETWORKS)
-    text = lineage.markdown({"cells": rows}, options)
+    text = lineage.markdown({"cells": rows}, {"cells": 3}, options)
     line = "| fcn-flat | 1,234 | 1.50 | 10 | 0.25 | 31 | 0.600 (0.500–0.700) | 0.400 (0.400–0.400) |"
     assert line in text.splitlines()
     assert "2 seeds" in text
