@@ -64,7 +64,7 @@ def together(run: str = "the run") -> Iterator[None]:
         if not _is_lost(error):
             raise
         raise TrainingError(
-            f"Process {rank()} of {count()} lost the others: one of them ended ({_first_sentence(error)}). Its own message "
+            f"Process {rank()} of {count()} lost the others: one of them ended ({_said(error)}). Its own message "
             f"says why. The state of the last minute is saved: start all of them again with --resume {run}."
         ) from None
     finally:
@@ -140,6 +140,6 @@ def _is_lost(error: RuntimeError) -> bool:
     )
 
 
-def _first_sentence(error: Exception) -> str:
+def _said(error: Exception) -> str:
     """What it says, without the place in torch's sources that gloo puts before it, and torch's guesses after it."""
     return re.sub(r"^\[[^\]]*\]\s*", "", str(error).strip().split("\n")[0]).split(". ")[0][:120]
