@@ -37,6 +37,8 @@ from maskwright.train.optim import make_optimizer
 
 SIZE, BATCH, WARM_UP = 256, 2, 2
 BACKENDS = ("tensorflow", "jax", "torch")
+BUSY = 0.5
+"""Load of the last minute above which nobody should compare speeds."""
 PEER = Path(__file__).parent / "peers" / "keras_speed.py"
 GPU_SIZE, GPU_BATCH, GPU_STEPS = 512, 16, 20
 GPU_NETWORKS = ("unet", "compact-2", "deeplabv3+", "segformer-b2")
@@ -239,6 +241,10 @@ def main() -> None:
     if options.keras is None:
         console.say("Without --keras nothing is compared. How to make its environment:")
         console.say("\n".join(str(__doc__).splitlines()[2:5]))
+    if os.getloadavg()[0] > BUSY:
+        console.say(
+            f"The machine is busy (load {os.getloadavg()[0]:.1f}), so these figures will be neither good nor fair"
+        )
     rows = race(options.keras, options.steps, options.rounds if options.keras else 1)
     device = options.device or ("cuda" if torch.cuda.is_available() else None)
     on_gpu = gpu(torch.device(device), GPU_NETWORKS, GPU_SIZE, GPU_BATCH, GPU_STEPS) if device else None
