@@ -79,6 +79,11 @@ class ClassTable:
         """Colours in index order: uint8, K x 3, RGB."""
         return np.array([item.color for item in self.classes], np.uint8).reshape(-1, 3)
 
+    @property
+    def css_colors(self) -> list[str]:
+        """One "#rrggbb" a class, for pages."""
+        return ["#{:02x}{:02x}{:02x}".format(*item.color) for item in self.classes]
+
     def palette(self) -> bytes:
         """The 768 bytes of a PNG palette: class colours, black for indices without a class, light grey for 255."""
         return self._colors_of_indices.tobytes()

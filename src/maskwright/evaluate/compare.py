@@ -222,12 +222,11 @@ def write_page(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    colors = ["#{:02x}{:02x}{:02x}".format(*color) for color in comparison.first.classes.colors.tolist()]
     page = environment.get_template(TEMPLATE).render(
         title=" and ".join(comparison.names) if len(comparison.names) == 2 else f"{len(comparison.names)} models",
         first=comparison.names[0],
         tables=comparison.tables(),
-        legend=list(zip(comparison.first.classes.names, colors, strict=True)),
+        legend=list(zip(comparison.first.classes.names, comparison.first.classes.css_colors, strict=True)),
         data=comparison.first.data,
         images=comparison.first.images,
         over=comparison.first.drawn,

@@ -53,7 +53,7 @@ def write_report(run: Path) -> Path:
     evaluations = [(path.parent, Evaluation.load(path.parent)) for path in folders]
     evaluations.sort(key=lambda item: item[1].evaluated, reverse=True)
     classes = evaluations[0][1].classes if evaluations else _classes(content, run)
-    legend = [] if classes is None else list(zip(classes.names, _hex(classes), strict=True))
+    legend = [] if classes is None else list(zip(classes.names, classes.css_colors, strict=True))
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -129,7 +129,7 @@ def _sentence(evaluation: Evaluation) -> str | None:
 
 def _evaluation(folder: Path, evaluation: Evaluation) -> dict[str, Any]:
     """One evaluation as the template shows it."""
-    scores, names, colors = evaluation.scores, evaluation.classes.names, _hex(evaluation.classes)
+    scores, names, colors = evaluation.scores, evaluation.classes.names, evaluation.classes.css_colors
     columns = (scores.iou, scores.dice, scores.precision, scores.recall, evaluation.boundary_f1_K)
     rows = [
         {
@@ -256,10 +256,6 @@ def _data(path: Path) -> str | None:
         return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
     except OSError:
         return None
-
-
-def _hex(classes: ClassTable) -> list[str]:
-    return ["#{:02x}{:02x}{:02x}".format(*color) for color in classes.colors.tolist()]
 
 
 def _css(color: tuple[int, int, int]) -> str:
