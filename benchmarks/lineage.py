@@ -291,12 +291,18 @@ def main() -> None:
             if key in results:
                 continue
             console.say(key)
-            result = train_and_score(name, train, test, seed, options)
-            network = runs.read_run(Path(result["run"]))["network"]
+            results[key] = train_and_score(name, train, test, seed, options)
+            runs.write_json(options.results, results)
+    # Costs in one stretch at the end, so that they are measured alike; those of a busy machine can be taken out of
+    # the results and measured again without training.
+    for train, name in ((train, name) for train in tests for name in NETWORKS):
+        key = _key(train, options_of[train], name, 0)
+        if "cost" not in results[key]:
+            network = runs.read_run(Path(results[key]["run"]))["network"]
             job = {part: network[part] for part in ("name", "channels", "classes")}
-            job |= {"crop": options.crop, "batch": options.batch}
-            cost = command_output([sys.executable, __file__, "--cost", json.dumps(job)])
-            results[key] = {**result, "cost": json.loads(cost)}
+            job |= {"crop": options_of[train].crop, "batch": options_of[train].batch}
+            console.say(f"cost of {name} on {train}")
+            results[key]["cost"] = json.loads(command_output([sys.executable, __file__, "--cost", json.dumps(job)]))
             runs.write_json(options.results, results)
 
     tables = {_name_of(train): rows_of(train, results, options_of[train]) for train in tests}
