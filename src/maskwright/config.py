@@ -165,7 +165,7 @@ class Training:
     """Views of one optimiser step, of all processes together."""
     accumulate: int | None = None
     """Parts in which a process makes its share of a batch, one after the other, to save memory."""
-    optimizer: Literal["adamw", "adam", "sgd"] | None = None
+    optimizer: Literal["muon", "adamw", "adam", "sgd"] | None = None
     """Optimiser."""
     lr: float | None = None
     """Peak learning rate."""

@@ -150,7 +150,7 @@ def make_plan(
         decide("training", "normalization", "weights", "what the pretrained weights were made with")
     if weights is not None and weights.encoder:
         decide("training", "layer_decay", 0.75, "pretrained layers change less, the first ones least")
-    _decide_training(facts, settings.training.model_options, decide)
+    _decide_training(facts, settings.training.model_options, decide, tuned=weights is not None)
     _decide_augmentation(facts, decide)
     values = {section: {name: d.value for name, d in names.items()} for section, names in decisions.items()}
     planned = Settings.from_dict(values, "plan")
@@ -158,8 +158,8 @@ def make_plan(
     return Plan(settings=planned, decisions=decisions, facts=facts.to_dict())
 
 
-def _decide_training(facts: Facts, options: dict[str, Any], decide: Any) -> None:
-    """Network, view, optimiser."""
+def _decide_training(facts: Facts, options: dict[str, Any], decide: Any, *, tuned: bool) -> None:
+    """Network, view, optimiser; `tuned` says that weights are at hand, so that training only changes them."""
     thick = sum(facts.thick_share) / len(facts.thick_share)
     fold = 2 if thick < THIN else 4
     model = decide(
@@ -178,7 +178,11 @@ def _decide_training(facts: Facts, options: dict[str, Any], decide: Any) -> None
     )  # fmt: skip
     decide("training", "batch", 8, "views of one step")
     decide("training", "accumulate", 1, "a whole batch at once; more parts only if the memory does not suffice")
-    optimizer = decide("training", "optimizer", "adamw", "robust from scratch")
+    ours = model.startswith("compact-") and not tuned
+    optimizer = decide(
+        "training", "optimizer", "muon" if ours else "adamw",
+        f"learns {model} from scratch in fewest steps" if ours else "robust, whatever the network and its weights",
+    )  # fmt: skip
     peak, why = _peak_rate(model, options)
     decide("training", "lr", peak, why)
     decide("training", "layer_decay", 1.0, "all layers learn at the same rate")
