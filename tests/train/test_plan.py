@@ -4,11 +4,13 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+import torch
 
 from maskwright.config import Augmentation, Settings, Training
 from maskwright.errors import RunError, SettingError
 from maskwright.train.facts import Facts
 from maskwright.train.plan import Plan, make_plan
+from maskwright.train.probe import step_seconds
 
 FACTS = Facts(
     images=20, looked_at=20, channels=1, dtype="uint8", height=(512, 512, 512), width=(512, 512, 512),
@@ -55,9 +57,10 @@ def test_upright_scenes_are_not_turned() -> None:
 
 
 def test_a_plan_survives_its_file(tmp_path: Path) -> None:
-    plan = make_plan(Settings(training=Training(minutes=3)), FACTS)
+    plan = make_plan(Settings(training=Training(minutes=3)), FACTS, step_seconds=lambda training: 0.5)
     plan.save(tmp_path)
     again = Plan.load(tmp_path)
+    assert again.outlook == plan.outlook
     assert again.settings == plan.settings
     assert again.rows() == plan.rows()
     assert Facts.from_dict(again.facts) == FACTS
@@ -71,6 +74,58 @@ def test_a_missing_plan_is_named(tmp_path: Path) -> None:
 def test_imagenet_statistics_need_three_channels() -> None:
     with pytest.raises(SettingError, match=r"is for 3 channels, and the images have 1"):
         make_plan(Settings(training=Training(normalization="imagenet")), FACTS)
+
+
+def test_without_a_budget_a_length_is_proposed_from_the_time_of_a_step() -> None:
+    plan = make_plan(Settings(), FACTS, step_seconds=lambda training: 0.33)
+    assert plan.settings.training.minutes == 10  # 1,500 steps of 0.33 s in 85 % of the time
+    assert plan.decisions["training"]["minutes"].source == "machine"
+    assert plan.outlook is not None
+    assert plan.outlook.steps == 1545
+    assert make_plan(Settings(), FACTS, step_seconds=lambda training: 0.001).settings.training.minutes == 2
+    assert make_plan(Settings(), FACTS, step_seconds=lambda training: 100.0).settings.training.minutes == 60
+
+
+def test_a_budget_too_short_for_the_machine_is_said() -> None:
+    given = Settings(training=Training(minutes=1))
+    short = make_plan(given, FACTS, step_seconds=lambda training: 2.0).outlook
+    assert short is not None
+    assert short.steps == 25
+    assert "1 minute are about 25 steps. That is short: expect rough masks" in short.text
+    long = make_plan(given, FACTS, step_seconds=lambda training: 0.1).outlook
+    assert long is not None
+    assert "about 510 steps." in long.text
+    assert "short" not in long.text
+
+
+def test_a_fast_machine_gets_a_wider_network() -> None:
+    def seconds(training: Training) -> float:
+        widths = training.model_options.get("widths", [24])
+        assert isinstance(widths, list)
+        return 0.001 * (widths[0] / 24) ** 2
+
+    minutes = Settings(training=Training(minutes=10))
+    wide = make_plan(minutes, FACTS, step_seconds=seconds)
+    assert wide.settings.training.model_options == {"widths": [72, 144, 288, 480, 672]}
+    assert wide.outlook is not None
+    assert wide.outlook.step_seconds == pytest.approx(0.009)
+    assert not make_plan(minutes, FACTS, step_seconds=lambda training: 0.2).settings.training.model_options
+    # What the user chose stands, and a budget of steps must not depend on the clock.
+    chosen = Settings(training=Training(minutes=10, model_options={"widths": [8, 8, 8, 8, 8]}))
+    assert make_plan(chosen, FACTS, step_seconds=seconds).settings.training.model_options == {"widths": [8] * 5}
+    steps = make_plan(Settings(training=Training(steps=10)), FACTS, step_seconds=seconds)
+    assert not steps.settings.training.model_options
+    assert steps.outlook is not None
+    assert steps.outlook.minutes == pytest.approx(10 * 0.001 / 60 / 0.85)
+
+
+def test_the_time_of_a_step_is_measured_without_touching_chance() -> None:
+    training = make_plan(Settings(training=Training(crop=(64, 64), steps=1)), FACTS).settings.training
+    state = torch.get_rng_state()
+    small = step_seconds(training, 1, 2, torch.device("cpu"))
+    larger = step_seconds(dataclasses.replace(training, crop=(256, 256)), 1, 2, torch.device("cpu"))
+    assert 0 < small < larger
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.parametrize(("model", "lr"), [("unet", 1e-4), ("fcn8s", 1e-3), ("fcn-flat", 1e-3), ("compact-2", 3e-3)])

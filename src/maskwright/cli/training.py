@@ -83,16 +83,20 @@ def plan(
     from maskwright.train.session import prepare
 
     given = Settings(training=training, augmentation=augmentation, preparation=preparation)
-    prepared = prepare(data, given, recipe=recipe, val=val, say=console.say)
+    prepared = prepare(data, given, recipe=recipe, val=val, outlook=True, say=console.say)
     if json:
         decisions = {
             section: {name: vars(decision) for name, decision in names.items()}
             for section, names in prepared.plan.decisions.items()
         }
-        console.print_json({"decisions": decisions, "facts": prepared.plan.facts})
+        outlook = prepared.plan.outlook
+        told = {"outlook": None if outlook is None else vars(outlook)}
+        console.print_json({"decisions": decisions, **told, "facts": prepared.plan.facts})
         return
     console.say(prepared.shares.how)
     console.print_table(f"Plan for {data}", ("setting", "value", "reason", "source"), prepared.plan.rows())
+    if prepared.plan.outlook is not None:
+        console.say(prepared.plan.outlook.text)
 
 
 @app.command
@@ -182,6 +186,8 @@ def train(
                     if first:
                         rows = prepared.plan.rows()
                         console.print_table("Plan", ("setting", "value", "reason", "source"), rows, stderr=True)
+                        if prepared.plan.outlook is not None:
+                            say(prepared.plan.outlook.text)
                     done = [session.start(run, prepared, started=started, show=show, say=say)]
         if first:
             _report_training(run, done, json)

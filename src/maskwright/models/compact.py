@@ -22,6 +22,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+WIDTHS = (24, 48, 96, 160, 224)
+"""Channels of each level, from fine to coarse."""
+
 
 class ResidualUnit(nn.Module):
     """relu(norm(conv(relu(norm(conv(x))))) + x); a 1x1 projection where the width changes (He et al., figure 2)."""
@@ -51,9 +54,7 @@ class Compact(nn.Module):
 
     paper: ClassVar[str] = "residual U-Net of our own, arXiv:1505.04597 and 1512.03385"
 
-    def __init__(
-        self, in_channels: int, classes: int, *, fold: int = 2, widths: Sequence[int] = (24, 48, 96, 160, 224)
-    ) -> None:
+    def __init__(self, in_channels: int, classes: int, *, fold: int = 2, widths: Sequence[int] = WIDTHS) -> None:
         super().__init__()
         self.stride = fold * 2 ** (len(widths) - 1)
         self.fold = nn.PixelUnshuffle(fold)

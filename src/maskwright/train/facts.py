@@ -16,6 +16,8 @@ from maskwright.data.loader import Store
 from maskwright.data.samples import Sample
 from maskwright.errors import DataError
 
+REGIONS_OF = 40
+"""Images whose connected regions are measured, and whose values are sorted for percentiles; these take the longest."""
 LOOKED_AT = 400
 """Images read for the facts, spread evenly over the set; more would not change the plan."""
 BANDS = 8
@@ -50,6 +52,18 @@ class Facts:
     """The same for mirrored images and columns."""
     device: str
     cores: int
+    memory: float = 0.0
+    """Of the machine, in GiB; 0 where the system does not tell."""
+    low: tuple[float, ...] = ()
+    """First percentile of each channel, in native values."""
+    middle: tuple[float, ...] = ()
+    """Median of each channel."""
+    high: tuple[float, ...] = ()
+    """99th percentile of each channel."""
+    region_pixels: tuple[float, ...] = ()
+    """For each class, the median area of its connected regions, in pixels; 0 where there is none."""
+    groups: int = 0
+    """Videos, patients or slides that the samples say they come from; 0 where they say none."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON and TOML can hold it."""
@@ -78,6 +92,9 @@ def gather(store: Store, samples: Sequence[Sample], classes: ClassTable, device:
     pixels, thick = np.zeros(count), np.zeros(count)
     unlabelled = 0
     rows, columns = np.zeros((count, BANDS)), np.zeros((count, BANDS))
+    closely = {chosen[i].id for i in np.linspace(0, len(chosen) - 1, min(REGIONS_OF, len(chosen))).astype(int)}
+    values: list[np.ndarray] = []
+    areas: list[list[int]] = [[] for _ in range(count)]
     for sample in chosen:
         image, mask = store.get(sample)
         if kind is None:
@@ -92,8 +109,13 @@ def gather(store: Store, samples: Sequence[Sample], classes: ClassTable, device:
         found = np.bincount(mask.ravel(), minlength=256)
         unlabelled += int(found[UNLABELLED])
         pixels += found[:count]
+        if sample.id in closely:
+            values.append(seen[:: max(1, len(seen) // 4096)])
         for index in np.flatnonzero(found[:count]).tolist():
             region = (mask == index).astype(np.uint8)
+            if sample.id in closely:
+                statistics = cv2.connectedComponentsWithStats(region, connectivity=8)[2]
+                areas[index] += statistics[1:, cv2.CC_STAT_AREA].tolist()
             thick[index] += cv2.erode(region, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))).sum()
             rows[index] += [part.mean() if part.size else 0 for part in np.array_split(region, BANDS, 0)]
             columns[index] += [part.mean() if part.size else 0 for part in np.array_split(region, BANDS, 1)]
@@ -104,6 +126,8 @@ def gather(store: Store, samples: Sequence[Sample], classes: ClassTable, device:
             "Expected class values. Look at the masks, and at `unlabelled` in classes.toml."
         )
     mean = total / weight
+    percentiles = np.percentile(np.concatenate(values), (1, 50, 99), axis=0)
+    low, middle, high = (tuple(round(float(v), 6) for v in row) for row in percentiles)
     return Facts(
         images=len(ordered),
         looked_at=len(chosen),
@@ -120,7 +144,21 @@ def gather(store: Store, samples: Sequence[Sample], classes: ClassTable, device:
         left_right=_asymmetry(columns),
         device=device,
         cores=os.cpu_count() or 1 if device != "cpu" else torch.get_num_threads(),
+        memory=_memory(),
+        low=low,
+        middle=middle,
+        high=high,
+        region_pixels=tuple(float(np.median(of_class)) if of_class else 0.0 for of_class in areas),
+        groups=len({sample.group for sample in ordered if sample.group is not None}),
     )
+
+
+def _memory() -> float:
+    """Of the machine, in GiB."""
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (ValueError, OSError, AttributeError):
+        return 0.0
 
 
 def _spread(values: list[int]) -> tuple[int, int, int]:

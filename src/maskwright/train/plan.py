@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import tomllib
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,13 +18,27 @@ import torch
 from torch import nn
 
 from maskwright import runs
-from maskwright.config import Settings
+from maskwright.config import Settings, Training
 from maskwright.errors import RunError, SettingError
 from maskwright.models import build
+from maskwright.models.compact import WIDTHS
 from maskwright.train.facts import Facts
 from maskwright.train.losses import PIXEL_LOSSES, terms
 
 DEFAULT_MINUTES = 10.0
+"""Proposed where a step's time is not measured."""
+PROPOSED_STEPS = 1500
+"""Steps of a run without a budget: on real images from 15 to 367, more gained little (EXPERIMENTS.md)."""
+FEWEST_MINUTES, MOST_MINUTES = 2.0, 60.0
+"""Of a proposed length."""
+FEW_STEPS = 150
+"""Below so many steps only large and frequent classes are learned."""
+MANY_STEPS = 5000
+"""With so many steps or more left after it, a wider network is taken. Reckoned, not measured: on a processor budgets of
+minutes never come so far."""
+WIDER = (3.0, 2.0, 1.5)
+USEFUL = 0.85
+"""Share of a budget of minutes that goes into steps; the rest is reading, validation and views (EXPERIMENTS.md)."""
 SYMMETRIC = 0.15
 """Below this difference from their mirror image, class positions are taken as symmetric."""
 
@@ -57,7 +72,31 @@ class Decision:
     value: Any
     reason: str
     source: str
-    """given (by the user), recipe, data, or default."""
+    """given (by the user), recipe, data, machine (its speed, measured), or default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """How far a budget goes on this machine."""
+
+    step_seconds: float
+    """Measured for the planned network and views."""
+    steps: int
+    minutes: float
+
+    @property
+    def text(self) -> str:
+        """For the user, with a warning where the budget is too short."""
+        text = f"A step takes about {self.step_seconds:.2g} s on this machine: "
+        text += f"{_minutes(self.minutes)} are about {_about(self.steps)} steps."
+        if self.steps < FEW_STEPS:
+            enough = math.ceil(FEW_STEPS * self.step_seconds / 60 / USEFUL)
+            text += (
+                " That is short: expect rough masks, and small or rare classes missing. "
+                f"From {_minutes(enough)} on, most classes are found; {_minutes(proposed(self.step_seconds))} are "
+                "proposed."
+            )
+        return text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +107,8 @@ class Plan:
     decisions: dict[str, dict[str, Decision]]
     """By section and name, as in `Settings`."""
     facts: dict[str, Any]
+    outlook: Outlook | None = None
+    """None where a step's time was not measured."""
 
     def to_toml(self) -> str:
         """The text of `plan.toml`."""
@@ -75,7 +116,8 @@ class Plan:
             section: {name: {"value": d.value, "reason": d.reason, "source": d.source} for name, d in names.items()}
             for section, names in self.decisions.items()
         }
-        return tomli_w.dumps({**content, "facts": self.facts})
+        outlook = {} if self.outlook is None else {"outlook": asdict(self.outlook)}
+        return tomli_w.dumps({**content, **outlook, "facts": self.facts})
 
     def save(self, folder: Path) -> None:
         """Write `plan.toml` into a run."""
@@ -90,12 +132,18 @@ class Plan:
         except (OSError, ValueError) as error:
             raise RunError(f"{path} cannot be read: {error}. Restore it from a copy, or train again.") from None
         facts = content.pop("facts", {})
+        outlook = content.pop("outlook", None)
         decisions = {
             section: {name: Decision(**decision) for name, decision in names.items()}
             for section, names in content.items()
         }
         values = {section: {name: d.value for name, d in names.items()} for section, names in decisions.items()}
-        return cls(settings=Settings.from_dict(values, str(path)), decisions=decisions, facts=facts)
+        return cls(
+            settings=Settings.from_dict(values, str(path)),
+            decisions=decisions,
+            facts=facts,
+            outlook=None if outlook is None else Outlook(**outlook),
+        )
 
     def with_budget(self, *, minutes: float | None = None, steps: int | None = None, reason: str) -> Plan:
         """The same plan with another budget: minutes or steps."""
@@ -103,7 +151,7 @@ class Plan:
         name, value = ("steps", steps) if minutes is None else ("minutes", minutes)
         decisions = self.decisions | {"training": kept | {name: Decision(value=value, reason=reason, source="given")}}
         training = replace(self.settings.training, minutes=minutes, steps=steps)
-        return replace(self, settings=replace(self.settings, training=training), decisions=decisions)
+        return replace(self, settings=replace(self.settings, training=training), decisions=decisions, outlook=None)
 
     def rows(self) -> list[tuple[str, str, str, str]]:
         """Name, value, reason and source of each decision, for a table."""
@@ -121,11 +169,14 @@ def make_plan(
     given: Settings | None = None,
     recipe: str | None = None,
     weights: Weights | None = None,
+    step_seconds: Callable[[Training], float] | None = None,
 ) -> Plan:
     """Decide what `settings` leave open.
 
     `settings` are those of the user over those of the recipe named `recipe`; `given` are the user's alone, to tell
-    which is which; `weights` are those to start from, if there are any.
+    which is which; `weights` are those to start from, if there are any. `step_seconds` measures how long a step of a
+    training takes; with it the plan says how far the budget goes, and proposes one where none is given. With a budget
+    of steps it decides nothing, so that the same steps give the same weights whatever the machine is busy with.
 
     Raises SettingError for settings that contradict each other or the data.
     """
@@ -144,18 +195,57 @@ def make_plan(
         decided = decisions[section].setdefault(name, Decision(value=value, reason=reason, source=source))
         return decided.value
 
-    if settings.training.minutes is None and settings.training.steps is None:
-        decide("training", "minutes", DEFAULT_MINUTES, "no budget was given; --minutes or --steps sets one")
     if weights is not None and weights.normalized:
         decide("training", "normalization", "weights", "what the pretrained weights were made with")
     if weights is not None and weights.encoder:
         decide("training", "layer_decay", 0.75, "pretrained layers change less, the first ones least")
     _decide_training(facts, settings.training.model_options, decide, tuned=weights is not None)
     _decide_augmentation(facts, decide)
-    values = {section: {name: d.value for name, d in names.items()} for section, names in decisions.items()}
-    planned = Settings.from_dict(values, "plan")
-    _refuse_contradictions(planned, facts, weights)
-    return Plan(settings=planned, decisions=decisions, facts=facts.to_dict())
+
+    def planned() -> Settings:
+        values = {section: {name: d.value for name, d in names.items()} for section, names in decisions.items()}
+        return Settings.from_dict(values, "plan")
+
+    _refuse_contradictions(planned(), facts, weights)
+    outlook = _decide_budget(planned, step_seconds, decide, fixed=weights is not None)
+    return Plan(settings=planned(), decisions=decisions, facts=facts.to_dict(), outlook=outlook)
+
+
+def _decide_budget(
+    planned: Callable[[], Settings], step_seconds: Callable[[Training], float] | None, decide: Any, *, fixed: bool
+) -> Outlook | None:
+    """Length and width, from the time of a step; `fixed` says that weights fix the network."""
+    training = planned().training
+    if step_seconds is None:
+        if training.steps is None:
+            decide("training", "minutes", DEFAULT_MINUTES, "no budget was given; --minutes or --steps sets one")
+        return None
+    seconds = step_seconds(training)
+    if training.steps is not None:
+        return Outlook(step_seconds=seconds, steps=training.steps, minutes=training.steps * seconds / 60 / USEFUL)
+    minutes = decide(
+        "training", "minutes", proposed(seconds),
+        f"no budget was given: time for about {PROPOSED_STEPS} steps of {seconds:.2g} s; --minutes sets another",
+        "machine",
+    )  # fmt: skip
+    steps = USEFUL * 60 * minutes / seconds
+    if (training.model or "").startswith("compact-") and not training.model_options and not fixed:
+        factor = next((factor for factor in WIDER if steps / factor**2 >= MANY_STEPS), 1.0)
+        if factor > 1:
+            widths = [8 * round(width * factor / 8) for width in WIDTHS]
+            decide(
+                "training", "model_options", {"widths": widths},
+                f"{factor:g} times as wide: even so the time is enough for {MANY_STEPS} steps and more", "machine",
+            )  # fmt: skip
+            seconds = step_seconds(planned().training)
+            steps = USEFUL * 60 * minutes / seconds
+    return Outlook(step_seconds=seconds, steps=int(steps), minutes=minutes)
+
+
+def proposed(step_seconds: float) -> float:
+    """Whole minutes for a run whose step takes so many seconds."""
+    minutes = math.ceil(PROPOSED_STEPS * step_seconds / 60 / USEFUL)
+    return float(min(max(minutes, FEWEST_MINUTES), MOST_MINUTES))
 
 
 def _decide_training(facts: Facts, options: dict[str, Any], decide: Any, *, tuned: bool) -> None:
@@ -260,6 +350,16 @@ def _refuse_contradictions(settings: Settings, facts: Facts, weights: Weights | 
             f"label_smoothing = {settings.training.label_smoothing:g} acts on ce, and loss = "
             f"{settings.training.loss!r} has none, so it would have no effect. Use loss = 'ce+dice', or leave it out."
         )
+
+
+def _minutes(minutes: float) -> str:
+    return "1 minute" if minutes == 1 else f"{minutes:.3g} minutes"
+
+
+def _about(count: int) -> str:
+    """Two digits of a count."""
+    digits = max(0, len(str(count)) - 2)
+    return f"{round(count, -digits):,}"
 
 
 def _shown(value: Any) -> str:

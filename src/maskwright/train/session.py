@@ -6,7 +6,8 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from maskwright.train.losses import make_loss
 from maskwright.train.memory import keep_freed_memory
 from maskwright.train.network import around, describe, statistics
 from maskwright.train.plan import UNREAD, Plan, Weights, make_plan
+from maskwright.train.probe import step_seconds as measured
 from maskwright.train.shares import Say, Shares, check_same, share_out
 from maskwright.train.validation import validation_samples
 
@@ -65,11 +67,13 @@ def prepare(
     val: Path | None = None,
     pretrained: Path | str | None = None,
     fold: int | None = None,
+    outlook: bool = False,
     say: Say = lambda text: None,
 ) -> Prepared:
     """Open a data folder, hold out the validation share, look at the images, decide the plan and build the network.
 
-    `pretrained` is a file, or a name on the Hugging Face Hub; with a `fold`, that part of the samples is held out.
+    `pretrained` is a file, or a name on the Hugging Face Hub; with a `fold`, that part of the samples is held out. The
+    time of a step is measured where the plan goes by minutes, and with `outlook` in any case.
     Nothing is written. Raises a MaskwrightError for whatever would stop training: data, settings, network or weights.
     """
     settings = given if recipe is None else given.over(load_recipe(recipe))
@@ -85,9 +89,14 @@ def prepare(
     validation_store = _store(shares.validation, settings, like=store)
     for sample in validation_samples(shares.validation.samples):
         validation_store.get(sample)
-    plan = make_plan(settings, facts, given=given, recipe=recipe, weights=None if pretrained is None else UNREAD)
-    distributed.slots(plan.settings.training.batch or 1)
     classes = len(shares.training.classes)
+    measures = outlook or settings.training.steps is None
+    step_seconds = partial(_step_seconds, facts.channels, classes, device) if measures else None
+    if pretrained is None:
+        plan = make_plan(settings, facts, given=given, recipe=recipe, step_seconds=step_seconds)
+    else:
+        plan = make_plan(settings, facts, given=given, recipe=recipe, weights=UNREAD)
+    distributed.slots(plan.settings.training.batch or 1)
     torch.manual_seed(plan.settings.training.seed or 0)
     network = describe(plan.settings.training, facts, classes)
     segmenter = make_segmenter(network)
@@ -98,7 +107,7 @@ def prepare(
             normalized=statistics(origin, facts) is not None,
             encoder=origin.kind != "maskwright" and hasattr(segmenter.network, "encoder"),
         )
-        plan = make_plan(settings, facts, given=given, recipe=recipe, weights=weights)
+        plan = make_plan(settings, facts, given=given, recipe=recipe, weights=weights, step_seconds=step_seconds)
         network = describe(plan.settings.training, facts, classes, origin)
         segmenter = around(segmenter.network, network)
     prepared = Prepared(
@@ -303,6 +312,13 @@ def make_loader(prepared: Prepared) -> Loader:
         workers=default_workers(device.type),
         pin=device.type == "cuda",
     )
+
+
+def _step_seconds(channels: int, classes: int, device: torch.device, training: Training) -> float:
+    """As the first process measures it, each with its share of the batch, so that all processes plan alike."""
+    share = replace(training, batch=len(distributed.slots(training.batch or 1)))
+    (seconds,), _ = distributed.agree((measured(share, channels, classes, device),))
+    return seconds
 
 
 def _locked(run: Path) -> AbstractContextManager[None]:
