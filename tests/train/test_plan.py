@@ -3,12 +3,16 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
-from maskwright.config import Augmentation, Settings, Training
+from maskwright.config import Augmentation, Preparation, Settings, Training
+from maskwright.data.formats import open_dataset
+from maskwright.data.loader import Store
 from maskwright.errors import RunError, SettingError
-from maskwright.train.facts import Facts
+from maskwright.train.facts import Facts, gather
 from maskwright.train.plan import Plan, make_plan
 from maskwright.train.probe import step_seconds
 
@@ -54,6 +58,59 @@ def test_upright_scenes_are_not_turned() -> None:
     assert not upright.flip_vertical
     assert not upright.quarter_turns
     assert upright.flip_horizontal
+
+
+def test_large_images_of_coarse_classes_are_seen_smaller() -> None:
+    def planned(side: int, *iou: float) -> Training:
+        sides = (side, side, side)
+        facts = dataclasses.replace(FACTS, height=sides, width=sides, shrunk_iou=iou)
+        return make_plan(Settings(), facts).settings.training
+
+    assert (planned(1000, 0.98, 0.96).scale, planned(1000, 0.98, 0.96).crop) == (0.5, (512, 512))
+    assert (planned(2000, 0.99, 0.98).scale, planned(2000, 0.99, 0.98).crop) == (0.25, (1024, 1024))
+    assert planned(1000, 0.99, 0.98).scale == 0.5, "a quarter would leave 250 pixels"
+    assert (planned(1000, 0.96, 0.9).scale, planned(1000, 0.96, 0.9).crop) == (1.0, (256, 256))
+    assert planned(600, 1.0, 1.0).scale == 1.0
+
+
+def test_views_are_not_much_larger_than_the_images() -> None:
+    def zoom(side: int) -> tuple[float, float] | None:
+        sides = (side, side, side)
+        return make_plan(Settings(), dataclasses.replace(FACTS, height=sides, width=sides)).settings.augmentation.zoom
+
+    assert zoom(512) == (0.66, 1.5)
+    assert zoom(320) == (0.8, 1.5)
+    assert zoom(256) == zoom(64) == (0.9, 1.5)
+
+
+def test_predictions_are_averaged_where_mirrored_images_are_plausible_both_ways() -> None:
+    assert make_plan(Settings(), FACTS).settings.training.tta
+    assert not make_plan(Settings(), dataclasses.replace(FACTS, upside_down=0.6)).settings.training.tta
+    assert not make_plan(Settings(), dataclasses.replace(FACTS, left_right=0.6)).settings.training.tta
+
+
+def test_facts_tell_what_smaller_masks_keep(tmp_path: Path) -> None:
+    mask = np.zeros((64, 64), np.uint8)
+    mask[16:48, 16:48] = 1
+    lines = np.zeros((64, 64), np.uint8)
+    lines[1::2] = 1
+    for name, one in (("square", mask), ("lines", lines)):
+        images, masks = tmp_path / name / "images", tmp_path / name / "labels"
+        images.mkdir(parents=True)
+        masks.mkdir()
+        cv2.imwrite(str(images / "a.png"), one * 100 + 50)
+        cv2.imwrite(str(masks / "a.png"), one)
+    facts = {}
+    for name in ("square", "lines"):
+        dataset = open_dataset(tmp_path / name)
+        store = Store(dataset, Preparation(), 10**8)
+        facts[name] = gather(store, dataset.samples, dataset.classes, "cpu")
+    assert facts["square"].shrunk_iou == (1.0, 1.0)
+    assert facts["lines"].shrunk_iou[0] <= 0.5
+    assert facts["square"].region_pixels == (64 * 64 - 32 * 32, 32 * 32)
+    assert facts["lines"].region_pixels == (64, 64)
+    assert (facts["square"].low, facts["square"].middle, facts["square"].high) == ((50,), (50,), (150,))
+    assert facts["square"].groups == 0
 
 
 def test_a_plan_survives_its_file(tmp_path: Path) -> None:

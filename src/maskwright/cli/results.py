@@ -82,6 +82,7 @@ def predict(
     probabilities: Switch = False,
     uncertainty: Switch = False,
     crf: Switch = False,
+    fast: Switch = False,
     json: Json = False,
 ) -> None:
     """Predict masks of images: files, folders, or patterns in quotes. Originals are never touched.
@@ -104,6 +105,8 @@ def predict(
         Write `uncertainty/NAME.png`: 16-bit grey, entropy over log K, 65535 is 1.
     crf
         Refine probabilities with a dense CRF on the image: edges follow colours (Krähenbühl & Koltun 2011).
+    fast
+        One pass for each image, where the run averages mirrored ones: up to four times as fast, a little less accurate.
     """
     from maskwright.predict.crf import CRFSettings
     from maskwright.predict.files import find_images, predict_files
@@ -113,6 +116,9 @@ def predict(
         raise SettingError('predict needs images, for example: maskwright predict runs/cells "new/*.png"')
     predictor = Predictor.load(model)
     predictor.crf = CRFSettings() if crf else None
+    if fast and not any(predictor.flips):
+        raise SettingError(f"--fast has no effect: {model} makes one pass for each image as it is. Leave it out.")
+    predictor.flips = (False, False) if fast else predictor.flips
     folder = out or model / "predictions"
     with console.counting("predicting") as progress:
         written = predict_files(

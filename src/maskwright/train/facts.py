@@ -15,11 +15,14 @@ from maskwright.data.classes import UNLABELLED, ClassTable
 from maskwright.data.loader import Store
 from maskwright.data.samples import Sample
 from maskwright.errors import DataError
+from maskwright.evaluate.metrics import Scores, confusion
 
 REGIONS_OF = 40
 """Images whose connected regions are measured, and whose values are sorted for percentiles; these take the longest."""
 LOOKED_AT = 400
 """Images read for the facts, spread evenly over the set; more would not change the plan."""
+SHRUNK = (0.5, 0.25)
+"""Scales at which it is counted what is left of the masks."""
 BANDS = 8
 """Rows (or columns) of the profile in which class frequencies are compared with their mirror image."""
 
@@ -62,6 +65,9 @@ class Facts:
     """99th percentile of each channel."""
     region_pixels: tuple[float, ...] = ()
     """For each class, the median area of its connected regions, in pixels; 0 where there is none."""
+    shrunk_iou: tuple[float, ...] = ()
+    """For each of `SHRUNK`, the mean IoU over classes of the masks with themselves, reduced so and enlarged again: what
+    working at that scale leaves of the classes at most."""
     groups: int = 0
     """Videos, patients or slides that the samples say they come from; 0 where they say none."""
 
@@ -95,6 +101,7 @@ def gather(store: Store, samples: Sequence[Sample], classes: ClassTable, device:
     closely = {chosen[i].id for i in np.linspace(0, len(chosen) - 1, min(REGIONS_OF, len(chosen))).astype(int)}
     values: list[np.ndarray] = []
     areas: list[list[int]] = [[] for _ in range(count)]
+    shrunk = np.zeros((len(SHRUNK), count, count), np.int64)
     for sample in chosen:
         image, mask = store.get(sample)
         if kind is None:
@@ -111,6 +118,8 @@ def gather(store: Store, samples: Sequence[Sample], classes: ClassTable, device:
         pixels += found[:count]
         if sample.id in closely:
             values.append(seen[:: max(1, len(seen) // 4096)])
+            for matrix, scale in zip(shrunk, SHRUNK, strict=True):
+                matrix += confusion(mask, _shrunk(mask, scale), count)
         for index in np.flatnonzero(found[:count]).tolist():
             region = (mask == index).astype(np.uint8)
             if sample.id in closely:
@@ -149,8 +158,18 @@ def gather(store: Store, samples: Sequence[Sample], classes: ClassTable, device:
         middle=middle,
         high=high,
         region_pixels=tuple(float(np.median(of_class)) if of_class else 0.0 for of_class in areas),
+        shrunk_iou=tuple(round(float(np.nanmean(Scores.from_confusion(matrix).iou)), 4) for matrix in shrunk),
         groups=len({sample.group for sample in ordered if sample.group is not None}),
     )
+
+
+def _shrunk(mask: np.ndarray, scale: float) -> np.ndarray:
+    """A mask reduced to the nearest pixels at a scale, and enlarged again; unlabelled pixels do not spread."""
+    height, width = mask.shape
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
+    again = cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST)
+    return np.where(again == UNLABELLED, np.where(mask == UNLABELLED, 0, mask), again).astype(np.uint8)
 
 
 def _memory() -> float:

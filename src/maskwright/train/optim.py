@@ -115,7 +115,7 @@ class Muon(torch.optim.AdamW):
     """
 
     MOMENTUM: ClassVar[float] = 0.95
-    KERNEL_RATE: ClassVar[float] = 6.0
+    KERNEL_RATE: ClassVar[float] = 3.5
     """Rate of kernels in units of the rate of the rest (EXPERIMENTS.md)."""
 
     def __init__(self, params: Iterable[dict[str, Any]], lr: float) -> None:

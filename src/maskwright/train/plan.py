@@ -22,7 +22,7 @@ from maskwright.config import Settings, Training
 from maskwright.errors import RunError, SettingError
 from maskwright.models import build
 from maskwright.models.compact import WIDTHS
-from maskwright.train.facts import Facts
+from maskwright.train.facts import SHRUNK, Facts
 from maskwright.train.losses import PIXEL_LOSSES, terms
 
 DEFAULT_MINUTES = 10.0
@@ -31,6 +31,12 @@ PROPOSED_STEPS = 1500
 """Steps of a run without a budget: on real images from 15 to 367, more gained little (EXPERIMENTS.md)."""
 FEWEST_MINUTES, MOST_MINUTES = 2.0, 60.0
 """Of a proposed length."""
+VIEW = 256
+"""Height and width of a training view, as the network sees it."""
+ENOUGH, KEPT = 360, 0.97
+"""Images are shown smaller as long as their shorter side keeps so many pixels, and their masks such an IoU."""
+LEAST_ZOOM = 0.66, 0.9
+"""Smallest magnification of views, and the most that it is raised to where images are hardly larger than views."""
 FEW_STEPS = 150
 """Below so many steps only large and frequent classes are learned."""
 MANY_STEPS = 5000
@@ -200,7 +206,7 @@ def make_plan(
     if weights is not None and weights.encoder:
         decide("training", "layer_decay", 0.75, "pretrained layers change less, the first ones least")
     _decide_training(facts, settings.training.model_options, decide, tuned=weights is not None)
-    _decide_augmentation(facts, decide)
+    _decide_augmentation(facts, decisions["training"]["crop"].value, decide)
 
     def planned() -> Settings:
         values = {section: {name: d.value for name, d in names.items()} for section, names in decisions.items()}
@@ -258,13 +264,14 @@ def _decide_training(facts: Facts, options: dict[str, Any], decide: Any, *, tune
         f"inside, {'below' if fold == 2 else 'above'} the {THIN:.0%} at which detail needs 1/2", "data",
     )  # fmt: skip
     decide("training", "normalization", "data", "mean and deviation of the training images", "data")
-    decide("training", "scale", 1.0, "images are seen at their own size")
-
-    edge = 256
-    height, width = (min(edge, 32 * math.ceil(size[1] / 32)) for size in (facts.height, facts.width))
+    scale = decide("training", "scale", *_scale(facts), "data")
+    edge = round(VIEW / scale)
+    multiple = round(32 / scale)
+    height, width = (min(edge, multiple * math.ceil(size[1] / multiple)) for size in (facts.height, facts.width))
+    at_scale = "" if scale == 1 else f", which the network sees at {VIEW}"
     decide(
         "training", "crop", [height, width],
-        f"views of {edge} pixels where images ({facts.height[1]} x {facts.width[1]}) allow it", "data",
+        f"views of {edge} pixels{at_scale}, where images ({facts.height[1]} x {facts.width[1]}) allow it", "data",
     )  # fmt: skip
     decide("training", "batch", 8, "views of one step")
     decide("training", "accumulate", 1, "a whole batch at once; more parts only if the memory does not suffice")
@@ -288,9 +295,20 @@ def _decide_training(facts: Facts, options: dict[str, Any], decide: Any, *, tune
     decide("training", "ema", 0.98, "averages the last 50 steps")
     decide("training", "val_share", 0.1, "held out to pick the best weights")
     decide("training", "seed", 0, "same seed, same result")
-    decide("training", "tta", False, "one pass is fastest")
     decide("training", "cache", 2.0, "GiB of decoded images")
     decide("training", "compile", False, "compiling takes a minute or more, and gains nothing on a processor")
+
+
+def _scale(facts: Facts) -> tuple[float, str]:
+    """The smallest working scale that shows enough pixels and keeps the classes, and why."""
+    shorter = min(facts.height[1], facts.width[1])
+    for scale, iou in reversed(list(zip(SHRUNK, facts.shrunk_iou, strict=False))):
+        if scale * shorter >= ENOUGH and iou >= KEPT:
+            return scale, (
+                f"images of {facts.height[1]} x {facts.width[1]} pixels are large; reduced to {scale:g} their masks "
+                f"keep an IoU of {iou:.3f}: so more is seen at a time, and sooner"
+            )
+    return 1.0, "images are seen at their own size: they are not large, or their classes are too fine to shrink"
 
 
 def _peak_rate(model: str, options: dict[str, Any]) -> tuple[float, str]:
@@ -307,7 +325,7 @@ def _peak_rate(model: str, options: dict[str, Any]) -> tuple[float, str]:
     return PLAIN_RATE, "low, because the network has no normalisation"
 
 
-def _decide_augmentation(facts: Facts, decide: Any) -> None:
+def _decide_augmentation(facts: Facts, crop: tuple[int, int], decide: Any) -> None:
     """Which views are plausible."""
     upright = facts.upside_down > SYMMETRIC
     told = f"classes lie {'differently' if upright else 'alike'} in images turned upside down ({facts.upside_down:.2f})"
@@ -318,7 +336,18 @@ def _decide_augmentation(facts: Facts, decide: Any) -> None:
         "augmentation", "flip_horizontal", mirrored,
         f"classes lie {'alike' if mirrored else 'differently'} in mirrored images ({facts.left_right:.2f})", "data",
     )  # fmt: skip
-    decide("augmentation", "zoom", [0.66, 1.5], "sizes vary in most data")
+    if upright or not mirrored:
+        decide("training", "tta", False, "mirrored images gain nothing where they are not plausible both ways")
+    else:
+        decide("training", "tta", True, "images mirrored both ways are averaged: 0.003 to 0.009 mIoU (EXPERIMENTS.md)")
+    shorter = min(facts.height[1], facts.width[1])
+    lowest = round(min(LEAST_ZOOM[1], max(LEAST_ZOOM[0], min(crop) / shorter)), 2)
+    decide(
+        "augmentation", "zoom", [lowest, 1.5],
+        f"sizes vary in most data; views of {min(crop)} pixels that are reduced more would show little else than what "
+        f"lies beyond images of {shorter}" if lowest > LEAST_ZOOM[0] else "sizes vary in most data",
+        "data" if lowest > LEAST_ZOOM[0] else "default",
+    )  # fmt: skip
     decide("augmentation", "rotation", 5.0 if upright else 10.0, "cameras and specimens are never quite level")
     decide("augmentation", "shift", 0.0, "random crops shift already")
     decide("augmentation", "shear", 0.0, "turn and zoom are enough")
