@@ -203,6 +203,11 @@ class Training:
     """Share of the training samples held out for validation."""
     seed: int | None = None
     """Seed of every random draw."""
+    precision: Literal["bf16", "fp32"] | None = None
+    """Numbers of a step's convolutions; weights and losses are always float32."""
+    progressive: float | None = None
+    """Share of the run, from its start, in which views are shown at half their resolution, in a quarter of the time; 0
+    is off."""
     tta: bool | None = None
     """Predict the mean over mirrored images, where mirrored images are plausible."""
     cache: float | None = None
@@ -234,6 +239,7 @@ class Training:
         _in_range(self, "steps", 1, 10**9)
         _in_range(self, "folds", 2, 100)
         _in_range(self, "validate_every", 1, 10**9)
+        _in_range(self, "progressive", 0, 0.9)
         _in_range(self, "val_share", 0, 0.9)
         _in_range(self, "seed", 0, 2**63 - 1)
         _in_range(self, "cache", 0, 10**6)

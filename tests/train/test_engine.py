@@ -24,6 +24,7 @@ from maskwright import models, runs
 from maskwright.config import Settings, Training
 from maskwright.data.loader import Batch
 from maskwright.errors import RunError, SettingError, TrainingError
+from maskwright.models.fcn import FlatFCN
 from maskwright.models.segmenter import Segmenter
 from maskwright.train import distributed, loop, session
 from maskwright.train.checkpoint import Progress
@@ -64,6 +65,48 @@ def random_batch(views: int) -> Batch:
     return Batch(image_BCHW, torch.randint(0, 2, (views, 8, 8), generator=generator), ("",) * views)
 
 
+def test_halved_views_are_means_with_a_class_of_theirs() -> None:
+    image_BCHW = torch.arange(30.0).reshape(1, 1, 5, 6)
+    target_BHW = torch.arange(30).reshape(1, 5, 6)
+    half = Batch(image_BCHW, target_BHW, ("a",)).halved()
+    assert half.image_BCHW.tolist() == [[[[3.5, 5.5, 7.5], [15.5, 17.5, 19.5]]]]
+    assert half.target_BHW.tolist() == [[[7, 9, 11], [19, 21, 23]]]
+    row = Batch(image_BCHW[:, :, :1], target_BHW[:, :1], ("a",))
+    assert row.halved() is row
+
+
+def test_the_first_steps_see_halved_views(discs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    class Watched(FlatFCN):
+        def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+            if self.training:
+                seen.append(x_BCHW.shape[-1])
+            return super().forward(x_BCHW)
+
+    monkeypatch.setitem(models.MODELS, "fcn-flat", Watched)
+    run = tmp_path / "run"
+    fit(discs, run, dataclasses.replace(PLAIN, progressive=0.5))
+    assert seen == [16] * 3 + [32] * 3
+    # A continued run has had its share of halved views.
+    seen.clear()
+    session.extend(run, "4steps")
+    resume(run)
+    assert seen == [32] * 4
+
+
+def test_bfloat16_makes_steps_and_keeps_float32_weights(discs: Path, tmp_path: Path) -> None:
+    kinds = []
+    for precision in ("fp32", "bf16"):
+        run = tmp_path / precision
+        fit(discs, run, dataclasses.replace(PLAIN, precision=precision))
+        kinds.append(load_file(run / runs.WEIGHTS))
+    for name, exact in kinds[0].items():
+        assert kinds[1][name].dtype == exact.dtype != np.float16
+        np.testing.assert_allclose(kinds[1][name], exact, rtol=0.05, atol=0.05)
+    assert any(not np.array_equal(kinds[1][name], exact) for name, exact in kinds[0].items())
+
+
 @pytest.mark.parametrize("parts", [2, 3, 5, 64])
 def test_a_batch_in_parts_has_the_gradient_of_the_whole(parts: int) -> None:
     torch.manual_seed(0)
@@ -73,7 +116,7 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(parts: int) -> None:
 
     def gradients(parts: int) -> tuple[float, torch.Tensor]:
         segmenter.zero_grad(set_to_none=True)
-        value = loop._gradients(segmenter, (), batch, parts, cross_entropy, torch.device("cpu"))
+        value = loop._gradients(segmenter, (), batch, parts, cross_entropy, bf16=False)
         return value, torch.cat([cast(torch.Tensor, p.grad).flatten() for p in segmenter.parameters()])
 
     whole, expected = gradients(1)
@@ -106,7 +149,7 @@ def test_auxiliary_outputs_enter_the_loss_with_their_weights() -> None:
     network = TwoHeads(3, 2)
     segmenter, batch = Segmenter(network, mean=[0] * 3, std=[1] * 3), random_batch(2)
     loss = make_loss("ce+dice")
-    value = loop._gradients(segmenter, segmenter.auxiliary, batch, 1, loss, torch.device("cpu"))
+    value = loop._gradients(segmenter, segmenter.auxiliary, batch, 1, loss, bf16=False)
     main, side = (loss(head(batch.image_BCHW), batch.target_BHW) for head in (network.main, network.side))
     assert value == pytest.approx((main + 0.4 * side).item())
     grad, alone = cast(torch.Tensor, network.side.weight.grad), nn.Conv2d(3, 2, 1)

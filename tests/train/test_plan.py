@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +15,7 @@ from maskwright.data.formats import open_dataset
 from maskwright.data.loader import Store
 from maskwright.errors import RunError, SettingError
 from maskwright.train.facts import Facts, gather
-from maskwright.train.plan import Plan, make_plan
+from maskwright.train.plan import Plan, Weights, make_plan
 from maskwright.train.probe import step_seconds
 
 FACTS = Facts(
@@ -21,6 +23,8 @@ FACTS = Facts(
     mean=(120.0,), std=(40.0,), class_share=(0.2, 0.8), unlabelled=0.0, thick_share=(0.3, 0.9),
     upside_down=0.02, left_right=0.02, device="cpu", cores=2,
 )  # fmt: skip
+
+COARSE = replace(FACTS, thick_share=(0.8, 0.9))
 
 
 OFF = {
@@ -54,7 +58,7 @@ def test_upright_scenes_are_not_turned() -> None:
     level = make_plan(Settings(), FACTS).settings.augmentation
     assert level.flip_vertical
     assert level.quarter_turns
-    upright = make_plan(Settings(), dataclasses.replace(FACTS, upside_down=0.6)).settings.augmentation
+    upright = make_plan(Settings(), replace(FACTS, upside_down=0.6)).settings.augmentation
     assert not upright.flip_vertical
     assert not upright.quarter_turns
     assert upright.flip_horizontal
@@ -63,7 +67,7 @@ def test_upright_scenes_are_not_turned() -> None:
 def test_large_images_of_coarse_classes_are_seen_smaller() -> None:
     def planned(side: int, *iou: float) -> Training:
         sides = (side, side, side)
-        facts = dataclasses.replace(FACTS, height=sides, width=sides, shrunk_iou=iou)
+        facts = replace(FACTS, height=sides, width=sides, shrunk_iou=iou)
         return make_plan(Settings(), facts).settings.training
 
     assert (planned(1000, 0.98, 0.96).scale, planned(1000, 0.98, 0.96).crop) == (0.5, (512, 512))
@@ -76,7 +80,7 @@ def test_large_images_of_coarse_classes_are_seen_smaller() -> None:
 def test_views_are_not_much_larger_than_the_images() -> None:
     def zoom(side: int) -> tuple[float, float] | None:
         sides = (side, side, side)
-        return make_plan(Settings(), dataclasses.replace(FACTS, height=sides, width=sides)).settings.augmentation.zoom
+        return make_plan(Settings(), replace(FACTS, height=sides, width=sides)).settings.augmentation.zoom
 
     assert zoom(512) == (0.66, 1.5)
     assert zoom(320) == (0.8, 1.5)
@@ -85,8 +89,8 @@ def test_views_are_not_much_larger_than_the_images() -> None:
 
 def test_predictions_are_averaged_where_mirrored_images_are_plausible_both_ways() -> None:
     assert make_plan(Settings(), FACTS).settings.training.tta
-    assert not make_plan(Settings(), dataclasses.replace(FACTS, upside_down=0.6)).settings.training.tta
-    assert not make_plan(Settings(), dataclasses.replace(FACTS, left_right=0.6)).settings.training.tta
+    assert not make_plan(Settings(), replace(FACTS, upside_down=0.6)).settings.training.tta
+    assert not make_plan(Settings(), replace(FACTS, left_right=0.6)).settings.training.tta
 
 
 def test_facts_tell_what_smaller_masks_keep(tmp_path: Path) -> None:
@@ -176,11 +180,45 @@ def test_a_fast_machine_gets_a_wider_network() -> None:
     assert steps.outlook.minutes == pytest.approx(10 * 0.001 / 60 / 0.85)
 
 
+def test_views_are_halved_first_where_that_was_measured_to_gain() -> None:
+    def progressive(*, weights: Weights | None = None, facts: Facts = COARSE, **given: Any) -> float | None:
+        training = Training(steps=10, **given)
+        return make_plan(Settings(training=training), facts, weights=weights).settings.training.progressive
+
+    assert progressive(crop=(256, 256)) == 0.4
+    assert progressive(crop=(256, 256), facts=FACTS) == 0
+    assert progressive(crop=(96, 256)) == 0
+    assert progressive(crop=(256, 256), model="fcn8s") == 0
+    assert progressive(crop=(256, 256), weights=Weights(normalized=False, encoder=False)) == 0
+    assert progressive(crop=(256, 256), progressive=0.2) == 0.2
+
+
+def test_halved_views_make_steps_faster_and_more() -> None:
+    given = Training(minutes=10, crop=(256, 256))
+    whole = make_plan(Settings(training=replace(given, progressive=0.0)), FACTS, step_seconds=lambda training: 1.0)
+    halved = make_plan(Settings(training=replace(given, progressive=0.4)), FACTS, step_seconds=lambda training: 1.0)
+    assert whole.outlook is not None
+    assert halved.outlook is not None
+    assert whole.outlook.steps == 510
+    assert halved.outlook.steps == 1122  # 204 s of steps of 1/4 s, 306 s of 1 s
+    given = Training(steps=1000, crop=(256, 256), progressive=0.4)
+    steps = make_plan(Settings(training=given), FACTS, step_seconds=lambda training: 1.0).outlook
+    assert steps is not None
+    assert steps.minutes == pytest.approx((400 / 4 + 600) / 60 / 0.85)
+
+
+def test_bfloat16_is_for_machines_that_have_it() -> None:
+    for has, precision in ((True, "bf16"), (False, "fp32")):
+        plan = make_plan(Settings(training=Training(steps=1)), replace(FACTS, bfloat16=has))
+        assert plan.settings.training.precision == precision
+        assert plan.decisions["training"]["precision"].source == "machine"
+
+
 def test_the_time_of_a_step_is_measured_without_touching_chance() -> None:
     training = make_plan(Settings(training=Training(crop=(64, 64), steps=1)), FACTS).settings.training
     state = torch.get_rng_state()
     small = step_seconds(training, 1, 2, torch.device("cpu"))
-    larger = step_seconds(dataclasses.replace(training, crop=(256, 256)), 1, 2, torch.device("cpu"))
+    larger = step_seconds(replace(training, crop=(256, 256)), 1, 2, torch.device("cpu"))
     assert 0 < small < larger
     assert torch.equal(torch.get_rng_state(), state)
 

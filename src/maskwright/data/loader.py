@@ -22,6 +22,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from maskwright.config import Augmentation, Border
 from maskwright.data.custom import Transform, call_transform
@@ -51,6 +52,17 @@ class Batch(NamedTuple):
     """int64 class indices, 255 where unlabelled."""
     ids: tuple[str, ...]
     """The samples shown."""
+
+    def halved(self) -> Batch:
+        """The same views at half their resolution: the mean of 2 x 2 pixels, and the class of one of them.
+
+        A last odd row or column is left out; views of one pixel stay as they are.
+        """
+        if min(self.target_BHW.shape[1:]) < 2:
+            return self
+        height, width = (side // 2 * 2 for side in self.target_BHW.shape[1:])
+        image_BChw = F.avg_pool2d(self.image_BCHW, 2)
+        return Batch(image_BChw, self.target_BHW[:, 1:height:2, 1:width:2].contiguous(), self.ids)
 
 
 class View(NamedTuple):

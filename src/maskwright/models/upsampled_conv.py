@@ -28,9 +28,12 @@ from torch.autograd.function import once_differentiable
 def upsampled_conv_relu(s_BCHW: torch.Tensor, weight_KC22: torch.Tensor, bias_K: torch.Tensor) -> torch.Tensor:
     """ReLU of the 2x2 convolution (zero-padded at the right and the bottom) of the map at twice its size.
 
-    Floating point B x C x H x W -> B x K x 2H x 2W, channels last in memory.
+    Floating point B x C x H x W -> B x K x 2H x 2W, channels last in memory; under autocast, of its type.
     """
-    out_BKHW: torch.Tensor = _UpsampledConvReLU.apply(s_BCHW, weight_KC22, bias_K)  # type: ignore[no-untyped-call]
+    kind = s_BCHW.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else s_BCHW.dtype
+    operands = s_BCHW.to(dtype), weight_KC22.to(dtype), bias_K.to(dtype)
+    out_BKHW: torch.Tensor = _UpsampledConvReLU.apply(*operands)  # type: ignore[no-untyped-call]
     return out_BKHW
 
 

@@ -55,6 +55,8 @@ class Facts:
     """The same for mirrored images and columns."""
     device: str
     cores: int
+    bfloat16: bool = False
+    """Whether the machine multiplies bfloat16 numbers in hardware, about twice as fast as float32."""
     memory: float = 0.0
     """Of the machine, in GiB; 0 where the system does not tell."""
     low: tuple[float, ...] = ()
@@ -153,6 +155,7 @@ def gather(store: Store, samples: Sequence[Sample], classes: ClassTable, device:
         left_right=_asymmetry(columns),
         device=device,
         cores=os.cpu_count() or 1 if device != "cpu" else torch.get_num_threads(),
+        bfloat16=_bfloat16(torch.device(device)),
         memory=_memory(),
         low=low,
         middle=middle,
@@ -170,6 +173,14 @@ def _shrunk(mask: np.ndarray, scale: float) -> np.ndarray:
     small = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
     again = cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST)
     return np.where(again == UNLABELLED, np.where(mask == UNLABELLED, 0, mask), again).astype(np.uint8)
+
+
+def _bfloat16(device: torch.device) -> bool:
+    """Whether the device has instructions for products of bfloat16 numbers; emulation does not count."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def _memory() -> float:

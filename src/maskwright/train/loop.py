@@ -88,6 +88,7 @@ def train(
             done.begun = clock.elapsed()  # a continued run has just been opened again
     model = distributed.shared(segmenter)
     model = torch.compile(model) if settings.compile else model  # type: ignore[assignment]
+    bf16 = settings.precision == "bf16"
     log = Log(run / runs.LOG, after=done.step, on=writes)
     log.write("start", step=done.step, seconds=clock.elapsed(), resumed=resume, processes=distributed.count())
     checked = validation_samples(validation[1])
@@ -141,6 +142,8 @@ def train(
             # One step.
             tick = time.monotonic()
             batch = next(batches)
+            halves = done.first == 0 and done.share < (settings.progressive or 0.0)  # a continued run has had its share
+            shown = batch.halved() if halves else batch
             segmenter.train()
             share_of_peak = done.peak * rate(done.share, settings.warmup or 0.0, settings.schedule or "cosine")
             for group in optimizer.param_groups:
@@ -149,7 +152,7 @@ def train(
                 torch.manual_seed(_seed_of(settings.seed or 0, done.step))
                 optimizer.zero_grad(set_to_none=True)
                 try:
-                    value = _gradients(model, segmenter.auxiliary, batch, done.parts, loss_function, device)
+                    value = _gradients(model, segmenter.auxiliary, shown, done.parts, loss_function, bf16=bf16)
                     break
                 except RuntimeError as error:
                     done.parts = _smaller(error, done.parts, len(batch.ids))
@@ -196,12 +199,15 @@ def _gradients(
     batch: Batch,
     parts: int,
     loss_function: Loss,
-    device: torch.device,
+    *,
+    bf16: bool,
 ) -> float:
     """Add the gradients of a batch, made in `parts` of equal size up to one view, and return the loss.
 
-    The loss is the mean over the parts; each part's is over its own labelled pixels.
+    The loss is the mean over the parts; each part's is over its own labelled pixels. `bf16` computes the network, not
+    the loss, in bfloat16.
     """
+    device = next(model.parameters()).device
     total = 0.0
     chunks = [part for part in np.array_split(np.arange(len(batch.ids)), parts) if len(part)]
     for number, part in enumerate(chunks):
@@ -210,7 +216,7 @@ def _gradients(
         last = number == len(chunks) - 1
         quiet = nullcontext() if last or not hasattr(model, "no_sync") else model.no_sync()  # type: ignore[operator]
         with quiet:
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                 outputs = model(image_BCHW)
             logits_BKHW, *others = outputs if isinstance(outputs, tuple) else (outputs,)
             loss = loss_function(logits_BKHW, target_BHW)

@@ -35,6 +35,10 @@ VIEW = 256
 """Height and width of a training view, as the network sees it."""
 ENOUGH, KEPT = 360, 0.97
 """Images are shown smaller as long as their shorter side keeps so many pixels, and their masks such an IoU."""
+PROGRESSIVE = 0.4
+"""Share of a run with views at half their resolution (EXPERIMENTS.md)."""
+LEAST_HALVED = 128
+"""Shorter side of a view, as the network sees it, below which it is not halved."""
 LEAST_ZOOM = 0.66, 0.9
 """Smallest magnification of views, and the most that it is raised to where images are hardly larger than views."""
 FEW_STEPS = 150
@@ -86,7 +90,7 @@ class Outlook:
     """How far a budget goes on this machine."""
 
     step_seconds: float
-    """Measured for the planned network and views."""
+    """On average over the run, measured for the planned network and views."""
     steps: int
     minutes: float
 
@@ -220,15 +224,22 @@ def make_plan(
 def _decide_budget(
     planned: Callable[[], Settings], step_seconds: Callable[[Training], float] | None, decide: Any, *, fixed: bool
 ) -> Outlook | None:
-    """Length and width, from the time of a step; `fixed` says that weights fix the network."""
+    """Length and width, from the time of a step; `fixed` says that weights fix the network.
+
+    A step of halved views takes a quarter of the time, so that a share of the time is four times that of the steps.
+    """
     training = planned().training
     if step_seconds is None:
         if training.steps is None:
             decide("training", "minutes", DEFAULT_MINUTES, "no budget was given; --minutes or --steps sets one")
         return None
     seconds = step_seconds(training)
+    halved = training.progressive or 0.0
     if training.steps is not None:
+        seconds *= 1 - halved * (1 - 1 / 4)
         return Outlook(step_seconds=seconds, steps=training.steps, minutes=training.steps * seconds / 60 / USEFUL)
+    faster = 1 + halved * (4 - 1)
+    seconds /= faster
     minutes = decide(
         "training", "minutes", proposed(seconds),
         f"no budget was given: time for about {PROPOSED_STEPS} steps of {seconds:.2g} s; --minutes sets another",
@@ -243,7 +254,7 @@ def _decide_budget(
                 "training", "model_options", {"widths": widths},
                 f"{factor:g} times as wide: even so the time is enough for {MANY_STEPS} steps and more", "machine",
             )  # fmt: skip
-            seconds = step_seconds(planned().training)
+            seconds = step_seconds(planned().training) / faster
             steps = USEFUL * 60 * minutes / seconds
     return Outlook(step_seconds=seconds, steps=int(steps), minutes=minutes)
 
@@ -269,13 +280,14 @@ def _decide_training(facts: Facts, options: dict[str, Any], decide: Any, *, tune
     multiple = round(32 / scale)
     height, width = (min(edge, multiple * math.ceil(size[1] / multiple)) for size in (facts.height, facts.width))
     at_scale = "" if scale == 1 else f", which the network sees at {VIEW}"
-    decide(
+    crop = decide(
         "training", "crop", [height, width],
         f"views of {edge} pixels{at_scale}, where images ({facts.height[1]} x {facts.width[1]}) allow it", "data",
     )  # fmt: skip
+    ours = model.startswith("compact-") and not tuned
+    decide("training", "progressive", *_progressive(min(crop) * scale, thick, model, ours), "data")
     decide("training", "batch", 8, "views of one step")
     decide("training", "accumulate", 1, "a whole batch at once; more parts only if the memory does not suffice")
-    ours = model.startswith("compact-") and not tuned
     optimizer = decide(
         "training", "optimizer", "muon" if ours else "adamw",
         f"learns {model} from scratch in fewest steps" if ours else "robust, whatever the network and its weights",
@@ -289,6 +301,11 @@ def _decide_training(facts: Facts, options: dict[str, Any], decide: Any, *, tune
     loss = decide("training", "loss", "ce+dice", "cross-entropy for calibration, Dice for rare classes")
     if "ce" in {name for _, name in terms(loss)}:
         decide("training", "label_smoothing", 0.0, "the masks are taken at their word")
+    decide(
+        "training", "precision", "bf16" if facts.bfloat16 else "fp32",
+        "this machine multiplies bfloat16 numbers faster; weights and loss stay float32" if facts.bfloat16 else
+        "this machine has no fast products of shorter numbers", "machine",
+    )  # fmt: skip
     decide("training", "class_weighting", 0.0, "Dice already counts classes equally")
     decide("training", "class_share", 0.33, "a third of the views shows a random class, as nnU-Net does")
     decide("training", "gradient_clip", 10.0, "stops a single bad batch")
@@ -309,6 +326,17 @@ def _scale(facts: Facts) -> tuple[float, str]:
                 f"keep an IoU of {iou:.3f}: so more is seen at a time, and sooner"
             )
     return 1.0, "images are seen at their own size: they are not large, or their classes are too fine to shrink"
+
+
+def _progressive(view: float, thick: float, model: str, ours: bool) -> tuple[float, str]:
+    """The share of the run with halved views, and why; `view` is the shorter side of a view as the network sees it."""
+    if not ours:
+        return 0.0, f"views keep their resolution: not tried with {model}, or with weights from elsewhere"
+    if thick < THIN:
+        return 0.0, "views keep their resolution, which thin classes need from the start"
+    if view < LEAST_HALVED:
+        return 0.0, f"half of a view of {view:g} pixels shows too little"
+    return PROGRESSIVE, "views at half their resolution first: four times as many steps while coarse things are learned"
 
 
 def _peak_rate(model: str, options: dict[str, Any]) -> tuple[float, str]:

@@ -41,7 +41,7 @@ def step_seconds(training: Training, channels: int, classes: int, device: torch.
 
         def step() -> None:
             optimizer.zero_grad(set_to_none=True)
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bf16"):
                 outputs = segmenter.train()(image_BCHW)
             loss = loss_function(outputs[0] if isinstance(outputs, tuple) else outputs, target_BHW)
             loss.backward()  # type: ignore[no-untyped-call]
