@@ -194,15 +194,18 @@ def test_views_are_halved_first_where_that_was_measured_to_gain() -> None:
 
 
 def test_halved_views_make_steps_faster_and_more() -> None:
+    def seconds(training: Training) -> float:
+        return 1.0 if training.crop == (256, 256) else 0.25
+
     given = Training(minutes=10, crop=(256, 256))
-    whole = make_plan(Settings(training=replace(given, progressive=0.0)), FACTS, step_seconds=lambda training: 1.0)
-    halved = make_plan(Settings(training=replace(given, progressive=0.4)), FACTS, step_seconds=lambda training: 1.0)
+    whole = make_plan(Settings(training=replace(given, progressive=0.0)), FACTS, step_seconds=seconds)
+    halved = make_plan(Settings(training=replace(given, progressive=0.4)), FACTS, step_seconds=seconds)
     assert whole.outlook is not None
     assert halved.outlook is not None
     assert whole.outlook.steps == 510
     assert halved.outlook.steps == 1122  # 204 s of steps of 1/4 s, 306 s of 1 s
     given = Training(steps=1000, crop=(256, 256), progressive=0.4)
-    steps = make_plan(Settings(training=given), FACTS, step_seconds=lambda training: 1.0).outlook
+    steps = make_plan(Settings(training=given), FACTS, step_seconds=seconds).outlook
     assert steps is not None
     assert steps.minutes == pytest.approx((400 / 4 + 600) / 60 / 0.85)
 

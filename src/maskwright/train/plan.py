@@ -224,22 +224,15 @@ def make_plan(
 def _decide_budget(
     planned: Callable[[], Settings], step_seconds: Callable[[Training], float] | None, decide: Any, *, fixed: bool
 ) -> Outlook | None:
-    """Length and width, from the time of a step; `fixed` says that weights fix the network.
-
-    A step of halved views takes a quarter of the time, so that a share of the time is four times that of the steps.
-    """
+    """Length and width, from the time of a step; `fixed` says that weights fix the network."""
     training = planned().training
     if step_seconds is None:
         if training.steps is None:
             decide("training", "minutes", DEFAULT_MINUTES, "no budget was given; --minutes or --steps sets one")
         return None
-    seconds = step_seconds(training)
-    halved = training.progressive or 0.0
+    seconds = _mean_seconds(training, step_seconds)
     if training.steps is not None:
-        seconds *= 1 - halved * (1 - 1 / 4)
         return Outlook(step_seconds=seconds, steps=training.steps, minutes=training.steps * seconds / 60 / USEFUL)
-    faster = 1 + halved * (4 - 1)
-    seconds /= faster
     minutes = decide(
         "training", "minutes", proposed(seconds),
         f"no budget was given: time for about {PROPOSED_STEPS} steps of {seconds:.2g} s; --minutes sets another",
@@ -254,9 +247,19 @@ def _decide_budget(
                 "training", "model_options", {"widths": widths},
                 f"{factor:g} times as wide: even so the time is enough for {MANY_STEPS} steps and more", "machine",
             )  # fmt: skip
-            seconds = step_seconds(planned().training) / faster
+            seconds = _mean_seconds(planned().training, step_seconds)
             steps = USEFUL * 60 * minutes / seconds
     return Outlook(step_seconds=seconds, steps=int(steps), minutes=minutes)
+
+
+def _mean_seconds(training: Training, step_seconds: Callable[[Training], float]) -> float:
+    """Of a step, over a run that begins with a share of halved views: of its steps, or of its time."""
+    whole, share = step_seconds(training), training.progressive or 0.0
+    if not share or training.crop is None:
+        return whole
+    height, width = training.crop
+    half = step_seconds(replace(training, crop=(max(1, height // 2), max(1, width // 2))))
+    return share * half + (1 - share) * whole if training.steps else 1 / (share / half + (1 - share) / whole)
 
 
 def proposed(step_seconds: float) -> float:
