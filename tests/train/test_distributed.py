@@ -35,7 +35,15 @@ STEPS = 5
 HUGE = 2**60 + 1
 """No float holds it, so a sum through floats would show."""
 TRAINING = Training(
-    model="grouped", crop=(32, 32), batch=4, steps=STEPS, lr=0.01, loss="ce+dice", val_share=0.375, ema=0.0
+    model="grouped",
+    crop=(32, 32),
+    batch=4,
+    steps=STEPS,
+    lr=0.01,
+    loss="ce+dice",
+    val_share=0.375,
+    ema=0.0,
+    precision="fp32",
 )
 
 

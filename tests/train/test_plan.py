@@ -180,6 +180,19 @@ def test_a_fast_machine_gets_a_wider_network() -> None:
     assert steps.outlook.minutes == pytest.approx(10 * 0.001 / 60 / 0.85)
 
 
+def test_a_plan_like_another_decides_as_it_did() -> None:
+    first = make_plan(Settings(training=Training(steps=10)), FACTS)
+    other = replace(FACTS, thick_share=(0.9, 0.9), upside_down=0.5)
+    given = Settings(training=Training(steps=20))
+    assert make_plan(given, other).settings.training.model == "compact-4"
+    plan = make_plan(given, other, like=first)
+    assert plan.settings.training.model == "compact-2"
+    assert plan.settings.training.tta
+    assert plan.settings.training.steps == 20
+    assert plan.decisions["augmentation"] == first.decisions["augmentation"]
+    assert plan.facts == other.to_dict()
+
+
 def test_views_are_halved_first_where_that_was_measured_to_gain() -> None:
     def progressive(*, weights: Weights | None = None, facts: Facts = COARSE, **given: Any) -> float | None:
         training = Training(steps=10, **given)

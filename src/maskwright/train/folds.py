@@ -21,7 +21,8 @@ from maskwright.errors import RunError
 from maskwright.train import checkpoint, distributed, session
 from maskwright.train.checkpoint import Progress
 from maskwright.train.loop import Status
-from maskwright.train.plan import DEFAULT_MINUTES
+from maskwright.train.outlook import DEFAULT_MINUTES
+from maskwright.train.plan import Plan
 from maskwright.train.shares import Say
 
 Show = Callable[[Status], None]
@@ -119,9 +120,10 @@ def _train(run: Path, content: dict[str, Any], started: float, say: Say, show: S
         if checkpoint.exists(folder):
             done.append(session.resume(folder, started=started, data=data, say=say, show=show))
         else:
+            like = Plan.load(run / runs.FOLDS / "0") if fold else None
             prepared = session.prepare(
                 data, _given(content, run), recipe=content["recipe"], pretrained=content["pretrained"], fold=fold,
-                say=say,
+                like=like, say=say,
             )  # fmt: skip
             done.append(session.start(folder, prepared, started=started, show=show, say=say))
         if distributed.rank() == 0:

@@ -21,16 +21,10 @@ from maskwright import runs
 from maskwright.config import Settings, Training
 from maskwright.errors import RunError, SettingError
 from maskwright.models import build
-from maskwright.models.compact import WIDTHS
 from maskwright.train.facts import SHRUNK, Facts
 from maskwright.train.losses import PIXEL_LOSSES, terms
+from maskwright.train.outlook import Outlook, decide_budget
 
-DEFAULT_MINUTES = 10.0
-"""Proposed where a step's time is not measured."""
-PROPOSED_STEPS = 1500
-"""Steps of a run without a budget: on real images from 15 to 367, more gained little (EXPERIMENTS.md)."""
-FEWEST_MINUTES, MOST_MINUTES = 2.0, 60.0
-"""Of a proposed length."""
 VIEW = 256
 """Height and width of a training view, as the network sees it."""
 ENOUGH, KEPT = 360, 0.97
@@ -41,14 +35,6 @@ LEAST_HALVED = 128
 """Shorter side of a view, as the network sees it, below which it is not halved."""
 LEAST_ZOOM = 0.66, 0.9
 """Smallest magnification of views, and the most that it is raised to where images are hardly larger than views."""
-FEW_STEPS = 150
-"""Below so many steps only large and frequent classes are learned."""
-MANY_STEPS = 5000
-"""With so many steps or more left after it, a wider network is taken. Reckoned, not measured: on a processor budgets of
-minutes never come so far."""
-WIDER = (3.0, 2.0, 1.5)
-USEFUL = 0.85
-"""Share of a budget of minutes that goes into steps; the rest is reading, validation and views (EXPERIMENTS.md)."""
 SYMMETRIC = 0.15
 """Below this difference from their mirror image, class positions are taken as symmetric."""
 
@@ -83,30 +69,6 @@ class Decision:
     reason: str
     source: str
     """given (by the user), recipe, data, machine (its speed, measured), or default."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outlook:
-    """How far a budget goes on this machine."""
-
-    step_seconds: float
-    """On average over the run, measured for the planned network and views."""
-    steps: int
-    minutes: float
-
-    @property
-    def text(self) -> str:
-        """For the user, with a warning where the budget is too short."""
-        text = f"A step takes about {self.step_seconds:.2g} s on this machine: "
-        text += f"{_minutes(self.minutes)} are about {_about(self.steps)} steps."
-        if self.steps < FEW_STEPS:
-            enough = math.ceil(FEW_STEPS * self.step_seconds / 60 / USEFUL)
-            text += (
-                " That is short: expect rough masks, and small or rare classes missing. "
-                f"From {_minutes(enough)} on, most classes are found; {_minutes(proposed(self.step_seconds))} are "
-                "proposed."
-            )
-        return text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,13 +142,15 @@ def make_plan(
     recipe: str | None = None,
     weights: Weights | None = None,
     step_seconds: Callable[[Training], float] | None = None,
+    like: Plan | None = None,
 ) -> Plan:
     """Decide what `settings` leave open.
 
     `settings` are those of the user over those of the recipe named `recipe`; `given` are the user's alone, to tell
     which is which; `weights` are those to start from, if there are any. `step_seconds` measures how long a step of a
     training takes; with it the plan says how far the budget goes, and proposes one where none is given. With a budget
-    of steps it decides nothing, so that the same steps give the same weights whatever the machine is busy with.
+    of steps it decides nothing, so that the same steps give the same weights whatever the machine is busy with. What
+    the user leaves open stays as in the plan `like`, if there is one, as between the folds of a run.
 
     Raises SettingError for settings that contradict each other or the data.
     """
@@ -200,6 +164,9 @@ def make_plan(
         }
         for section, names in settings.to_dict().items()
     }
+
+    if like is not None:
+        decisions = {section: names | decisions[section] for section, names in like.decisions.items()}
 
     def decide(section: str, name: str, value: Any, reason: str, source: str = "default") -> Any:
         decided = decisions[section].setdefault(name, Decision(value=value, reason=reason, source=source))
@@ -217,55 +184,8 @@ def make_plan(
         return Settings.from_dict(values, "plan")
 
     _refuse_contradictions(planned(), facts, weights)
-    outlook = _decide_budget(planned, step_seconds, decide, fixed=weights is not None)
+    outlook = decide_budget(planned, step_seconds, decide, fixed=weights is not None)
     return Plan(settings=planned(), decisions=decisions, facts=facts.to_dict(), outlook=outlook)
-
-
-def _decide_budget(
-    planned: Callable[[], Settings], step_seconds: Callable[[Training], float] | None, decide: Any, *, fixed: bool
-) -> Outlook | None:
-    """Length and width, from the time of a step; `fixed` says that weights fix the network."""
-    training = planned().training
-    if step_seconds is None:
-        if training.steps is None:
-            decide("training", "minutes", DEFAULT_MINUTES, "no budget was given; --minutes or --steps sets one")
-        return None
-    seconds = _mean_seconds(training, step_seconds)
-    if training.steps is not None:
-        return Outlook(step_seconds=seconds, steps=training.steps, minutes=training.steps * seconds / 60 / USEFUL)
-    minutes = decide(
-        "training", "minutes", proposed(seconds),
-        f"no budget was given: time for about {PROPOSED_STEPS} steps of {seconds:.2g} s; --minutes sets another",
-        "machine",
-    )  # fmt: skip
-    steps = USEFUL * 60 * minutes / seconds
-    if (training.model or "").startswith("compact-") and not training.model_options and not fixed:
-        factor = next((factor for factor in WIDER if steps / factor**2 >= MANY_STEPS), 1.0)
-        if factor > 1:
-            widths = [8 * round(width * factor / 8) for width in WIDTHS]
-            decide(
-                "training", "model_options", {"widths": widths},
-                f"{factor:g} times as wide: even so the time is enough for {MANY_STEPS} steps and more", "machine",
-            )  # fmt: skip
-            seconds = _mean_seconds(planned().training, step_seconds)
-            steps = USEFUL * 60 * minutes / seconds
-    return Outlook(step_seconds=seconds, steps=int(steps), minutes=minutes)
-
-
-def _mean_seconds(training: Training, step_seconds: Callable[[Training], float]) -> float:
-    """Of a step, over a run that begins with a share of halved views: of its steps, or of its time."""
-    whole, share = step_seconds(training), training.progressive or 0.0
-    if not share or training.crop is None:
-        return whole
-    height, width = training.crop
-    half = step_seconds(replace(training, crop=(max(1, height // 2), max(1, width // 2))))
-    return share * half + (1 - share) * whole if training.steps else 1 / (share / half + (1 - share) / whole)
-
-
-def proposed(step_seconds: float) -> float:
-    """Whole minutes for a run whose step takes so many seconds."""
-    minutes = math.ceil(PROPOSED_STEPS * step_seconds / 60 / USEFUL)
-    return float(min(max(minutes, FEWEST_MINUTES), MOST_MINUTES))
 
 
 def _decide_training(facts: Facts, options: dict[str, Any], decide: Any, *, tuned: bool) -> None:
@@ -410,16 +330,6 @@ def _refuse_contradictions(settings: Settings, facts: Facts, weights: Weights | 
             f"label_smoothing = {settings.training.label_smoothing:g} acts on ce, and loss = "
             f"{settings.training.loss!r} has none, so it would have no effect. Use loss = 'ce+dice', or leave it out."
         )
-
-
-def _minutes(minutes: float) -> str:
-    return "1 minute" if minutes == 1 else f"{minutes:.3g} minutes"
-
-
-def _about(count: int) -> str:
-    """Two digits of a count."""
-    digits = max(0, len(str(count)) - 2)
-    return f"{round(count, -digits):,}"
 
 
 def _shown(value: Any) -> str:

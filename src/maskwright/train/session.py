@@ -67,13 +67,15 @@ def prepare(
     val: Path | None = None,
     pretrained: Path | str | None = None,
     fold: int | None = None,
+    like: Plan | None = None,
     outlook: bool = False,
     say: Say = lambda text: None,
 ) -> Prepared:
     """Open a data folder, hold out the validation share, look at the images, decide the plan and build the network.
 
-    `pretrained` is a file, or a name on the Hugging Face Hub; with a `fold`, that part of the samples is held out. The
-    time of a step is measured where the plan goes by minutes, and with `outlook` in any case.
+    `pretrained` is a file, or a name on the Hugging Face Hub; with a `fold`, that part of the samples is held out; a
+    plan `like` which this one is to be decides what is left open. Otherwise the time of a step is measured where the
+    plan goes by minutes, and with `outlook` in any case.
     Nothing is written. Raises a MaskwrightError for whatever would stop training: data, settings, network or weights.
     """
     settings = given if recipe is None else given.over(load_recipe(recipe))
@@ -90,12 +92,12 @@ def prepare(
     for sample in validation_samples(shares.validation.samples):
         validation_store.get(sample)
     classes = len(shares.training.classes)
-    measures = outlook or settings.training.steps is None
+    measures = outlook or (settings.training.steps is None and like is None)
     step_seconds = partial(_step_seconds, facts.channels, classes, device) if measures else None
     if pretrained is None:
-        plan = make_plan(settings, facts, given=given, recipe=recipe, step_seconds=step_seconds)
+        plan = make_plan(settings, facts, given=given, recipe=recipe, step_seconds=step_seconds, like=like)
     else:
-        plan = make_plan(settings, facts, given=given, recipe=recipe, weights=UNREAD)
+        plan = make_plan(settings, facts, given=given, recipe=recipe, weights=UNREAD, like=like)
     distributed.slots(plan.settings.training.batch or 1)
     torch.manual_seed(plan.settings.training.seed or 0)
     network = describe(plan.settings.training, facts, classes)
@@ -107,7 +109,9 @@ def prepare(
             normalized=statistics(origin, facts) is not None,
             encoder=origin.kind != "maskwright" and hasattr(segmenter.network, "encoder"),
         )
-        plan = make_plan(settings, facts, given=given, recipe=recipe, weights=weights, step_seconds=step_seconds)
+        plan = make_plan(
+            settings, facts, given=given, recipe=recipe, weights=weights, step_seconds=step_seconds, like=like
+        )
         network = describe(plan.settings.training, facts, classes, origin)
         segmenter = around(segmenter.network, network)
     prepared = Prepared(
