@@ -138,11 +138,11 @@ def test_imagenet_statistics_need_three_channels() -> None:
 
 
 def test_without_a_budget_a_length_is_proposed_from_the_time_of_a_step() -> None:
-    plan = make_plan(Settings(), FACTS, step_seconds=lambda training: 0.33)
-    assert plan.settings.training.minutes == 10  # 1,500 steps of 0.33 s in 85 % of the time
+    plan = make_plan(Settings(), FACTS, step_seconds=lambda training: 0.165)
+    assert plan.settings.training.minutes == 10  # 3,000 steps of 0.165 s in 85 % of the time
     assert plan.decisions["training"]["minutes"].source == "machine"
     assert plan.outlook is not None
-    assert plan.outlook.steps == 1545
+    assert plan.outlook.steps == 3090
     assert make_plan(Settings(), FACTS, step_seconds=lambda training: 0.001).settings.training.minutes == 2
     assert make_plan(Settings(), FACTS, step_seconds=lambda training: 100.0).settings.training.minutes == 60
 
