@@ -206,8 +206,8 @@ class Training:
     precision: Literal["bf16", "fp32"] | None = None
     """Numbers of a step's convolutions; weights and losses are always float32."""
     progressive: float | None = None
-    """Share of the run, from its start, in which views are shown at half their resolution, in a quarter of the time; 0
-    is off."""
+    """Share of the run, from its start, in which views are shown at half their resolution, which takes a quarter to a
+    half of the time; 0 is off."""
     tta: bool | None = None
     """Predict the mean over mirrored images, where mirrored images are plausible."""
     cache: float | None = None

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +37,10 @@ def test_every_open_setting_is_decided_with_a_reason() -> None:
     plan = make_plan(Settings(), FACTS)
     for section in ("training", "augmentation"):
         decided = {
-            field.name for field in dataclasses.fields(getattr(plan.settings, section))
+            field.name for field in fields(getattr(plan.settings, section))
             if getattr(getattr(plan.settings, section), field.name) not in (None, {})
         }  # fmt: skip
-        undecided = {field.name for field in dataclasses.fields(getattr(plan.settings, section))} - decided
+        undecided = {field.name for field in fields(getattr(plan.settings, section))} - decided
         assert undecided <= {"steps", "validate_every", "model_options", "folds"} | OFF
     assert all(reason and source for _, _, reason, source in plan.rows())
 

@@ -20,8 +20,8 @@ FEWEST_MINUTES, MOST_MINUTES = 2.0, 60.0
 FEW_STEPS = 400
 """Below so many steps small and rare classes are hardly learned (EXPERIMENTS.md: CamVid, 312 steps)."""
 MANY_STEPS = 5000
-"""With so many steps or more left after it, a wider network is taken. Reckoned, not measured: on a processor budgets of
-minutes never come so far."""
+"""With so many steps or more left after it, a wider network is taken. Reckoned, not measured: two processor
+cores come so far in half an hour at the earliest."""
 WIDER = (3.0, 2.0, 1.5)
 USEFUL = 0.85
 """Share of a budget of minutes that goes into steps; the rest is reading, validation and views (EXPERIMENTS.md)."""

@@ -227,7 +227,7 @@ def _decide_training(facts: Facts, options: dict[str, Any], decide: Any, *, tune
     decide(
         "training", "precision", "bf16" if facts.bfloat16 else "fp32",
         "this machine multiplies bfloat16 numbers faster; weights and loss stay float32" if facts.bfloat16 else
-        "this machine has no fast products of shorter numbers", "machine",
+        "this machine has no instructions for bfloat16 numbers", "machine",
     )  # fmt: skip
     decide("training", "class_weighting", 0.0, "Dice already counts classes equally")
     decide("training", "class_share", 0.33, "a third of the views shows a random class, as nnU-Net does")
@@ -259,7 +259,7 @@ def _progressive(view: float, thick: float, model: str, ours: bool) -> tuple[flo
         return 0.0, "views keep their resolution, which thin classes need from the start"
     if view < LEAST_HALVED:
         return 0.0, f"half of a view of {view:g} pixels shows too little"
-    return PROGRESSIVE, "views at half their resolution first: four times as many steps while coarse things are learned"
+    return PROGRESSIVE, "views at half their resolution first: far more steps while coarse things are learned"
 
 
 def _peak_rate(model: str, options: dict[str, Any]) -> tuple[float, str]:
