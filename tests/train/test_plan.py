@@ -63,6 +63,27 @@ def test_upright_scenes_are_not_turned() -> None:
     assert upright.flip_horizontal
 
 
+def test_a_class_that_lies_above_the_middle_tells_what_is_up() -> None:
+    plan = make_plan(Settings(), replace(FACTS, lift=(0.05, -0.4)))
+    assert not plan.settings.augmentation.flip_vertical
+    assert not plan.settings.augmentation.quarter_turns
+    assert plan.settings.augmentation.flip_horizontal
+    reason = plan.decisions["augmentation"]["flip_vertical"].reason
+    assert reason == "class 1 lies above the middle (0.40 of the way to the edge), more than by chance"
+    assert make_plan(Settings(), replace(FACTS, lift=(0.1, -0.1))).settings.augmentation.flip_vertical
+
+
+def test_left_and_right_classes_are_not_mirrored() -> None:
+    plan = make_plan(Settings(), replace(FACTS, mirror_image=(1, 0)))
+    assert not plan.settings.augmentation.flip_horizontal
+    assert not plan.settings.augmentation.flip_vertical, "a flip is a mirror image, a turn is not"
+    assert plan.settings.augmentation.quarter_turns
+    assert not plan.settings.training.tta
+    assert "classes 0 and 1 are each other's mirror image" in plan.decisions["augmentation"]["flip_vertical"].reason
+    mirrored = Settings(augmentation=Augmentation(flip_horizontal=True))
+    assert make_plan(mirrored, replace(FACTS, mirror_image=(1, 0))).settings.augmentation.flip_horizontal
+
+
 def test_large_images_of_coarse_classes_are_seen_smaller() -> None:
     def planned(side: int, *iou: float) -> Training:
         sides = (side, side, side)
@@ -114,6 +135,29 @@ def test_facts_tell_what_smaller_masks_keep(tmp_path: Path) -> None:
     assert facts["lines"].region_pixels == (64, 64)
     assert (facts["square"].low, facts["square"].middle, facts["square"].high) == ((50,), (50,), (150,))
     assert facts["square"].groups == 0
+
+
+def test_validation_images_that_repeat_training_images_are_counted_and_named(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    scenes = {
+        name: cv2.GaussianBlur(rng.integers(0, 256, (64, 64)).astype(np.float32), (0, 0), 1.5) * 4 - 380
+        for name in ("barn", "cliff", "dune", "elm")
+    }
+    dimmed = scenes["cliff"][:, ::-1] * 0.8 + 20
+    for side, images in (("train", scenes), ("held", {"copy": dimmed, "fjord": scenes["dune"].T[::-1, ::-1] ** 2})):
+        for folder in ("images", "labels"):
+            (tmp_path / side / folder).mkdir(parents=True)
+        for name, picture in images.items():
+            image = np.clip(picture, 0, 255).astype(np.uint8)
+            cv2.imwrite(str(tmp_path / side / "images" / f"{name}.png"), image)
+            cv2.imwrite(str(tmp_path / side / "labels" / f"{name}.png"), (image > 128).astype(np.uint8))
+    training, held = open_dataset(tmp_path / "train"), open_dataset(tmp_path / "held")
+    store, said = Store(training, Preparation(), 10**8), list[str]()
+    validation = Store(held, Preparation(), 10**8, like=store), held.samples
+    facts = gather(store, training.samples, training.classes, "cpu", validation, said.append)
+    assert facts.near_duplicates == 1
+    assert "1 of 2 validation images nearly repeat a training image: copy (cliff)." in said[0]
+    assert gather(store, training.samples, training.classes, "cpu").near_duplicates == 0
 
 
 def test_a_plan_survives_its_file(tmp_path: Path) -> None:

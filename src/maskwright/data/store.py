@@ -62,7 +62,8 @@ class Store:
         self.kept: dict[str, Prepared] = {}
         self.bytes = 0
         self.originals: dict[str, Original] = {}
-        self._first: tuple[str, int, np.dtype[Any]] | None = None if like is None else like._first
+        self._like = like
+        self._first: tuple[str, int, np.dtype[Any]] | None = None
         self._shapes: dict[str, tuple[int, int]] = {}
         self._locations: dict[str, dict[int, np.ndarray]] = {}
         self._books = Lock()
@@ -129,17 +130,23 @@ class Store:
 
     def _has_room(self, pixels: int) -> bool:
         """Whether a sample of so many pixels could still be kept; yes as long as no sample has told its type."""
-        if self._first is None:
+        if self._kind is None:
             return True
-        _, channels, dtype = self._first
+        _, channels, dtype = self._kind
         bands = channels if self.preparation.bands is None else len(self.preparation.bands)
         return self.bytes + pixels * (bands * dtype.itemsize + 1) <= self.budget
 
+    @property
+    def _kind(self) -> tuple[str, int, np.dtype[Any]] | None:
+        """Name, channels and type of the image that all must resemble, once one was read."""
+        return self._first if self._like is None else self._like._kind or self._first
+
     def _check(self, sample: Sample, image: np.ndarray) -> None:
         with self._books:
-            if self._first is None:
+            if self._kind is None:
                 self._first = (sample.id, image.shape[2], image.dtype)
-            name, channels, dtype = self._first
+            assert self._kind is not None, "an image was read"
+            name, channels, dtype = self._kind
         if image.shape[2] != channels or image.dtype != dtype:
             raise DataError(
                 f"Image {sample.id!r} ({sample.image.path}) has {image.shape[2]} channel(s) of {image.dtype}, but "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,11 +11,15 @@ import cv2
 import numpy as np
 import torch
 
+from maskwright.data.audit.duplicates import near_duplicates
+from maskwright.data.audit.looking import small_grey
 from maskwright.data.classes import UNLABELLED, ClassTable
 from maskwright.data.loader import Store
+from maskwright.data.names import listed
 from maskwright.data.samples import Sample
 from maskwright.errors import DataError
 from maskwright.evaluate.metrics import Scores, confusion
+from maskwright.train.places import PLACE, lifts, mirror_images, place
 
 REGIONS_OF = 40
 """Images whose connected regions are measured, and whose values are sorted for percentiles; these take the longest."""
@@ -72,6 +76,12 @@ class Facts:
     working at that scale leaves of the classes at most."""
     groups: int = 0
     """Videos, patients or slides that the samples say they come from; 0 where they say none."""
+    near_duplicates: int = 0
+    """Validation images that nearly repeat a training image: copies, flipped or turned, and frames of one scene."""
+    lift: tuple[float, ...] = ()
+    """For each class, how far above (negative) or below the middle it lies, 1 at the edge; 0 if chance explains it."""
+    mirror_image: tuple[int, ...] = ()
+    """For each class, the one that is its mirror image, as a left and a right eye; itself where there is none."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON and TOML can hold it."""
@@ -86,9 +96,17 @@ class Facts:
         return cls(**given)
 
 
-def gather(store: Store, samples: Sequence[Sample], classes: ClassTable, device: str) -> Facts:
+def gather(
+    store: Store,
+    samples: Sequence[Sample],
+    classes: ClassTable,
+    device: str,
+    validation: tuple[Store, Sequence[Sample]] | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Facts:
     """Look at the training samples (at most `LOOKED_AT` of them) and count.
 
+    The images of `validation`, read after them, are compared with those looked at; nearly the same ones are said.
     Raises DataError if no pixel is labelled, and what reading the samples raises.
     """
     ordered = sorted(samples, key=lambda sample: sample.id)
@@ -102,13 +120,16 @@ def gather(store: Store, samples: Sequence[Sample], classes: ClassTable, device:
     rows, columns = np.zeros((count, BANDS)), np.zeros((count, BANDS))
     closely = {chosen[i].id for i in np.linspace(0, len(chosen) - 1, min(REGIONS_OF, len(chosen))).astype(int)}
     values: list[np.ndarray] = []
+    small: list[np.ndarray] = []
     areas: list[list[int]] = [[] for _ in range(count)]
     shrunk = np.zeros((len(SHRUNK), count, count), np.int64)
-    for sample in chosen:
+    places = np.full((len(chosen), count, PLACE), np.nan)
+    for number, sample in enumerate(chosen):
         image, mask = store.get(sample)
         if kind is None:
             kind = (image.shape[2], image.dtype)
             total, square = np.zeros(image.shape[2]), np.zeros(image.shape[2])
+        small.append(small_grey(image))
         heights.append(mask.shape[0])
         widths.append(mask.shape[1])
         seen = image.reshape(-1, image.shape[2])[:: max(1, mask.size // 65536)].astype(np.float64)
@@ -124,6 +145,7 @@ def gather(store: Store, samples: Sequence[Sample], classes: ClassTable, device:
                 matrix += confusion(mask, _shrunk(mask, scale), count)
         for index in np.flatnonzero(found[:count]).tolist():
             region = (mask == index).astype(np.uint8)
+            places[number, index] = place(region, image)
             if sample.id in closely:
                 statistics = cv2.connectedComponentsWithStats(region, connectivity=8)[2]
                 areas[index] += statistics[1:, cv2.CC_STAT_AREA].tolist()
@@ -137,6 +159,7 @@ def gather(store: Store, samples: Sequence[Sample], classes: ClassTable, device:
             "Expected class values. Look at the masks, and at `unlabelled` in classes.toml."
         )
     mean = total / weight
+    std = np.sqrt(np.maximum(square / weight - mean**2, 0))
     percentiles = np.percentile(np.concatenate(values), (1, 50, 99), axis=0)
     low, middle, high = (tuple(round(float(v), 6) for v in row) for row in percentiles)
     return Facts(
@@ -147,7 +170,7 @@ def gather(store: Store, samples: Sequence[Sample], classes: ClassTable, device:
         height=_spread(heights),
         width=_spread(widths),
         mean=tuple(round(float(v), 6) for v in mean),
-        std=tuple(max(round(float(v), 6), 1e-6) for v in np.sqrt(np.maximum(square / weight - mean**2, 0))),
+        std=tuple(max(round(float(v), 6), 1e-6) for v in std),
         class_share=tuple(round(float(v), 6) for v in pixels / pixels.sum()),
         unlabelled=round(unlabelled / (unlabelled + float(pixels.sum())), 6),
         thick_share=tuple(round(float(v), 4) for v in thick / np.maximum(pixels, 1)),
@@ -163,7 +186,30 @@ def gather(store: Store, samples: Sequence[Sample], classes: ClassTable, device:
         region_pixels=tuple(float(np.median(of_class)) if of_class else 0.0 for of_class in areas),
         shrunk_iou=tuple(round(float(np.nanmean(Scores.from_confusion(matrix).iou)), 4) for matrix in shrunk),
         groups=len({sample.group for sample in ordered if sample.group is not None}),
+        near_duplicates=0 if validation is None else _repeats(chosen, small, *validation, say),
+        lift=lifts(places[..., 1]),
+        mirror_image=mirror_images(places, std.tolist(), classes.names),
     )
+
+
+def _repeats(
+    training: Sequence[Sample],
+    small: Sequence[np.ndarray],
+    store: Store,
+    samples: Sequence[Sample],
+    say: Callable[[str], None],
+) -> int:
+    """Number of validation samples that nearly repeat a training image, known by its small picture."""
+    held_out = [small_grey(store.get(sample).image) for sample in samples]
+    found = near_duplicates(np.array(small, np.float32), np.array(held_out, np.float32))
+    if found:
+        pairs = listed([f"{samples[one.second].id} ({training[one.first].id})" for one in found], 3)
+        say(
+            f"warning: {len(found)} of {len(samples)} validation images nearly repeat a training image: {pairs}. "
+            "Scores while training flatter, and so may choose the wrong weights. Say what belongs together with groups "
+            "in a manifest, or give other images with --val."
+        )
+    return len(found)
 
 
 def _shrunk(mask: np.ndarray, scale: float) -> np.ndarray:

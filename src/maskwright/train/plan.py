@@ -278,15 +278,12 @@ def _peak_rate(model: str, options: dict[str, Any]) -> tuple[float, str]:
 
 def _decide_augmentation(facts: Facts, crop: tuple[int, int], decide: Any) -> None:
     """Which views are plausible."""
-    upright = facts.upside_down > SYMMETRIC
-    told = f"classes lie {'differently' if upright else 'alike'} in images turned upside down ({facts.upside_down:.2f})"
-    decide("augmentation", "flip_vertical", not upright, told, "data")
+    upright, told = _upright(facts)
+    sided, why = _sided(facts)
+    mirrored = facts.left_right <= SYMMETRIC and not sided
+    decide("augmentation", "flip_vertical", not upright and not sided, told if upright or not sided else why, "data")
     decide("augmentation", "quarter_turns", not upright, told, "data")
-    mirrored = facts.left_right <= SYMMETRIC
-    decide(
-        "augmentation", "flip_horizontal", mirrored,
-        f"classes lie {'alike' if mirrored else 'differently'} in mirrored images ({facts.left_right:.2f})", "data",
-    )  # fmt: skip
+    decide("augmentation", "flip_horizontal", mirrored, why, "data")
     if upright or not mirrored:
         decide("training", "tta", False, "mirrored images gain nothing where they are not plausible both ways")
     else:
@@ -305,6 +302,26 @@ def _decide_augmentation(facts: Facts, crop: tuple[int, int], decide: Any) -> No
     decide("augmentation", "brightness", 0.4, "share of the data's deviation")
     decide("augmentation", "contrast", 0.25, "lighting and exposure vary")
     decide("augmentation", "border", "reflect", "continues textures")
+
+
+def _upright(facts: Facts) -> tuple[bool, str]:
+    """Whether images have a top, and how that is known."""
+    lift, index = max(((abs(lift), index) for index, lift in enumerate(facts.lift)), default=(0.0, 0))
+    if facts.upside_down <= SYMMETRIC < lift:
+        where = "above" if facts.lift[index] < 0 else "below"
+        return True, f"class {index} lies {where} the middle ({lift:.2f} of the way to the edge), more than by chance"
+    upright = facts.upside_down > SYMMETRIC
+    how = "differently" if upright else "alike"
+    return upright, f"classes lie {how} in images turned upside down ({facts.upside_down:.2f})"
+
+
+def _sided(facts: Facts) -> tuple[bool, str]:
+    """Whether classes tell left from right, and how classes lie in mirrored images."""
+    for index, other in enumerate(facts.mirror_image):
+        if other != index:
+            return True, f"classes {index} and {other} are each other's mirror image: left and right of the same thing"
+    how = "alike" if facts.left_right <= SYMMETRIC else "differently"
+    return False, f"classes lie {how} in mirrored images ({facts.left_right:.2f})"
 
 
 def _refuse_contradictions(settings: Settings, facts: Facts, weights: Weights | None) -> None:

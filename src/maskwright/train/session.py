@@ -87,10 +87,9 @@ def prepare(
     shares = share_out(data, settings.training, val, fold, say)
     store = _store(shares.training, settings)
     device = best_device()
-    facts = gather(store, shares.training.samples, shares.training.classes, str(device))
     validation_store = _store(shares.validation, settings, like=store)
-    for sample in validation_samples(shares.validation.samples):
-        validation_store.get(sample)
+    held_out = validation_store, validation_samples(shares.validation.samples)
+    facts = gather(store, shares.training.samples, shares.training.classes, str(device), held_out, say)
     classes = len(shares.training.classes)
     measures = outlook or (settings.training.steps is None and like is None)
     step_seconds = partial(_step_seconds, facts.channels, classes, device) if measures else None
