@@ -97,6 +97,26 @@ def test_large_images_of_coarse_classes_are_seen_smaller() -> None:
     assert planned(600, 1.0, 1.0).scale == 1.0
 
 
+def test_fine_classes_get_half_of_the_resolution_where_there_is_time() -> None:
+    fine = replace(FACTS, thick_share=(0.95, 0.5))
+
+    def planned(seconds: float) -> Plan:
+        return make_plan(Settings(training=Training(minutes=10)), fine, step_seconds=lambda training: seconds)
+
+    assert planned(1.0).settings.training.model == "compact-2"
+    assert planned(1.0).settings.training.progressive == 0.4
+    assert planned(1.1).settings.training.model == "compact-4", "463 steps are too few"
+    decision = planned(1.1).decisions["training"]["model"]
+    assert decision.source == "machine"
+    assert "50% of the pixels of class 1 lie 3 pixels inside, but there is no time for the 500 steps" in decision.reason
+    assert make_plan(Settings(training=Training(steps=500)), fine).settings.training.model == "compact-2"
+    assert make_plan(Settings(training=Training(steps=499)), fine).settings.training.model == "compact-4"
+    given = Settings(training=Training(steps=10, model="compact-2"))
+    assert make_plan(given, fine).settings.training.model == "compact-2"
+    absent = replace(fine, thick_share=(0.95, 0.8, 0.0), class_share=(0.2, 0.8, 0.0))
+    assert make_plan(Settings(), absent).settings.training.model == "compact-4", "what does not occur is not fine"
+
+
 def test_views_are_not_much_larger_than_the_images() -> None:
     def zoom(side: int) -> tuple[float, float] | None:
         sides = (side, side, side)

@@ -40,6 +40,10 @@ SYMMETRIC = 0.15
 
 THIN = 0.7
 """Mean over classes of `Facts.thick_share` below which structures count as thin (EXPERIMENTS.md)."""
+FINE = 0.55
+"""`Facts.thick_share` of a class below which it needs half of the resolution, if there is time (EXPERIMENTS.md)."""
+FINE_STEPS = 500
+"""Steps at half of the resolution from which fine classes gain by it: CamVid, 170 steps lose 0.05, 933 gain 0.02."""
 
 PEAK_RATES = {"compact-1": 3e-3, "compact-2": 3e-3, "compact-4": 3e-3, "fcn-flat": 1e-3, "unet": 1e-4}
 """Peak rates that were measured. The classic U-Net's ReLU output dies at higher ones."""
@@ -167,6 +171,25 @@ def make_plan(
 
     if like is not None:
         decisions = {section: names | decisions[section] for section, names in like.decisions.items()}
+    plan = _decided(decisions, facts, weights, step_seconds)
+    steps = plan.settings.training.steps if plan.outlook is None else plan.outlook.steps
+    model = plan.decisions["training"]["model"]
+    coarser = model.source == "data" and model.value != _network(facts, hurried=True)[0]
+    if coarser and weights is None and steps is not None and steps < FINE_STEPS:
+        return _decided(decisions, facts, weights, step_seconds, hurried=True)
+    return plan
+
+
+def _decided(
+    given: dict[str, dict[str, Decision]],
+    facts: Facts,
+    weights: Weights | None,
+    step_seconds: Callable[[Training], float] | None,
+    *,
+    hurried: bool = False,
+) -> Plan:
+    """The plan with these decisions given; `hurried` says that there is no time for fine classes."""
+    decisions = {section: dict(names) for section, names in given.items()}
 
     def decide(section: str, name: str, value: Any, reason: str, source: str = "default") -> Any:
         decided = decisions[section].setdefault(name, Decision(value=value, reason=reason, source=source))
@@ -176,7 +199,8 @@ def make_plan(
         decide("training", "normalization", "weights", "what the pretrained weights were made with")
     if weights is not None and weights.encoder:
         decide("training", "layer_decay", 0.75, "pretrained layers change less, the first ones least")
-    _decide_training(facts, settings.training.model_options, decide, tuned=weights is not None)
+    options = decisions["training"]["model_options"].value if "model_options" in decisions["training"] else {}
+    _decide_training(facts, options, decide, tuned=weights is not None, hurried=hurried)
     _decide_augmentation(facts, decisions["training"]["crop"].value, decide)
 
     def planned() -> Settings:
@@ -188,15 +212,9 @@ def make_plan(
     return Plan(settings=planned(), decisions=decisions, facts=facts.to_dict(), outlook=outlook)
 
 
-def _decide_training(facts: Facts, options: dict[str, Any], decide: Any, *, tuned: bool) -> None:
+def _decide_training(facts: Facts, options: dict[str, Any], decide: Any, *, tuned: bool, hurried: bool) -> None:
     """Network, view, optimiser; `tuned` says that weights are at hand, so that training only changes them."""
-    thick = sum(facts.thick_share) / len(facts.thick_share)
-    fold = 2 if thick < THIN else 4
-    model = decide(
-        "training", "model", f"compact-{fold}",
-        f"a residual U-Net at 1/{fold} of the resolution: of the classes' pixels, {thick:.0%} on average lie 3 pixels "
-        f"inside, {'below' if fold == 2 else 'above'} the {THIN:.0%} at which detail needs 1/2", "data",
-    )  # fmt: skip
+    model = decide("training", "model", *_network(facts, hurried=hurried))
     decide("training", "normalization", "data", "mean and deviation of the training images", "data")
     scale = decide("training", "scale", *_scale(facts), "data")
     edge = round(VIEW / scale)
@@ -208,7 +226,7 @@ def _decide_training(facts: Facts, options: dict[str, Any], decide: Any, *, tune
         f"views of {edge} pixels{at_scale}, where images ({facts.height[1]} x {facts.width[1]}) allow it", "data",
     )  # fmt: skip
     ours = model.startswith("compact-") and not tuned
-    decide("training", "progressive", *_progressive(min(crop) * scale, thick, model, ours), "data")
+    decide("training", "progressive", *_progressive(min(crop) * scale, _thickness(facts)[0], model, ours), "data")
     decide("training", "batch", 8, "views of one step")
     decide("training", "accumulate", 1, "a whole batch at once; more parts only if the memory does not suffice")
     optimizer = decide(
@@ -237,6 +255,28 @@ def _decide_training(facts: Facts, options: dict[str, Any], decide: Any, *, tune
     decide("training", "seed", 0, "same seed, same result")
     decide("training", "cache", 2.0, "GiB of decoded images")
     decide("training", "compile", False, "compiling takes a minute or more, and gains nothing on a processor")
+
+
+def _thickness(facts: Facts) -> tuple[float, float, int]:
+    """Mean of `Facts.thick_share` over the classes that occur, and the least, with its class."""
+    of_class = [(thick, index) for index, thick in enumerate(facts.thick_share) if facts.class_share[index]]
+    return sum(thick for thick, _ in of_class) / len(of_class), *min(of_class)
+
+
+def _network(facts: Facts, *, hurried: bool) -> tuple[str, str, str]:
+    """The network, why, and the source."""
+    thick, least, finest = _thickness(facts)
+    fine = f"{least:.0%} of the pixels of class {finest} lie 3 pixels inside"
+    mean = f"of the classes' pixels, {thick:.0%} on average lie 3 pixels inside"
+    if thick < THIN:
+        why = f"{mean}, below the {THIN:.0%} at which detail needs 1/2"
+        return "compact-2", f"a residual U-Net at 1/2 of the resolution: {why}", "data"
+    if least < FINE and not hurried:
+        return "compact-2", f"a residual U-Net at 1/2 of the resolution: {fine}, which 1/4 would blur", "data"
+    if least < FINE:
+        why = f"{fine}, but there is no time for the {FINE_STEPS} steps from which 1/2 gains"
+        return "compact-4", f"a residual U-Net at 1/4 of the resolution: {why}", "machine"
+    return "compact-4", f"a residual U-Net at 1/4 of the resolution: {mean}, and no class is fine", "data"
 
 
 def _scale(facts: Facts) -> tuple[float, str]:
