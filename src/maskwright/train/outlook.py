@@ -13,7 +13,7 @@ from maskwright.models.compact import WIDTHS
 DEFAULT_MINUTES = 10.0
 """Proposed where a step's time is not measured."""
 PROPOSED_STEPS = 3000
-"""Steps of a run without a budget: CamVid is at 0.415 after 312 steps, at 0.630 after 1,599, at 0.665 after 3,902
+"""Steps of a run without a budget: compact-4 on CamVid has 0.415 after 312, 0.630 after 1,599, 0.665 after 3,902
 (EXPERIMENTS.md); smaller sets need fewer."""
 FEWEST_MINUTES, MOST_MINUTES = 2.0, 60.0
 """Of a proposed length."""

@@ -350,9 +350,7 @@ def _upright(facts: Facts) -> tuple[bool, str]:
     if facts.upside_down <= SYMMETRIC < lift:
         where = "above" if facts.lift[index] < 0 else "below"
         return True, f"class {index} lies {where} the middle ({lift:.2f} of the way to the edge), more than by chance"
-    upright = facts.upside_down > SYMMETRIC
-    how = "differently" if upright else "alike"
-    return upright, f"classes lie {how} in images turned upside down ({facts.upside_down:.2f})"
+    return facts.upside_down > SYMMETRIC, _compared(facts.upside_down, "images turned upside down")
 
 
 def _sided(facts: Facts) -> tuple[bool, str]:
@@ -360,8 +358,11 @@ def _sided(facts: Facts) -> tuple[bool, str]:
     for index, other in enumerate(facts.mirror_image):
         if other != index:
             return True, f"classes {index} and {other} are each other's mirror image: left and right of the same thing"
-    how = "alike" if facts.left_right <= SYMMETRIC else "differently"
-    return False, f"classes lie {how} in mirrored images ({facts.left_right:.2f})"
+    return False, _compared(facts.left_right, "mirrored images")
+
+
+def _compared(difference: float, images: str) -> str:
+    return f"classes lie {'differently' if difference > SYMMETRIC else 'alike'} in {images} ({difference:.2f})"
 
 
 def _refuse_contradictions(settings: Settings, facts: Facts, weights: Weights | None) -> None:
