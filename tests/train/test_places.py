@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from maskwright.train.places import PLACE, lifts, mirror_images, place
+from maskwright.train.places import PLACE, mirror_images, place, upright
 
 
 def test_a_place_is_centre_size_and_colour() -> None:
@@ -16,22 +16,31 @@ def test_a_place_is_centre_size_and_colour() -> None:
     assert place(np.ones((4, 8), np.uint8), image_HWC[..., :1])[:3] == pytest.approx([0, 0, 1])
 
 
-def test_lift_is_what_chance_does_not_explain() -> None:
+def rows(center_N: np.ndarray, spread: float = 0.25) -> np.ndarray:
+    """Profile over 8 rows of a class whose centre lies there, from -1 at the top to 1."""
+    at_B = np.linspace(-0.875, 0.875, 8)
+    return np.exp(-(((at_B - center_N[:, None]) / spread) ** 2))
+
+
+def test_upright_is_what_chance_does_not_explain() -> None:
     rng = np.random.default_rng(3)
-    sky_N = rng.normal(-0.6, 0.1, 40)
-    cells_N = rng.normal(0, 0.5, 40)
-    rare_N = np.full(40, np.nan)
-    rare_N[:4] = 0.9, 0.8, 0.9, 0.8
-    found = lifts(np.stack([sky_N, cells_N, rare_N, np.full(40, np.nan)], axis=1))
-    assert found[0] == pytest.approx(sky_N.mean(), abs=1e-4)
-    assert found[1:] == (0, 0, 0)
+    sky = rows(rng.normal(-0.6, 0.1, 40))
+    cells = rows(rng.normal(0, 0.5, 40))
+    people = rows(np.zeros(40), 0.5) + rng.uniform(0.2, 0.6, (40, 1)) * np.linspace(0, 1, 8)  # broad below, centred
+    rare = np.zeros((40, 8))
+    rare[:8] = rows(np.full(8, 0.9))
+    found = upright(np.stack([sky, cells, people, rare, np.zeros((40, 8))], axis=1))
+    assert found[0] > 0.9
+    assert found[1] == 0
+    assert 0.05 < found[2] < 0.3
+    assert found[3:] == (0, 0)
 
 
 def test_slices_of_one_thing_are_no_rule() -> None:
     drifting_N = 0.5 + 0.01 * np.cumsum(np.random.default_rng(4).normal(size=40))
-    assert lifts(drifting_N[:, None]) == (0.0,)
-    assert lifts(np.random.default_rng(4).permutation(drifting_N)[:, None])[0] > 0.4
-    assert lifts(np.full((40, 1), 0.5)) == (0.5,), "a fixed camera"
+    assert upright(rows(drifting_N)[:, None]) == (0.0,)
+    assert upright(rows(np.random.default_rng(4).permutation(drifting_N))[:, None])[0] > 0.4
+    assert upright(rows(np.full(40, 0.5))[:, None])[0] > 0.4, "a fixed camera"
 
 
 def test_left_and_right_are_told_by_names() -> None:

@@ -63,14 +63,14 @@ def test_upright_scenes_are_not_turned() -> None:
     assert upright.flip_horizontal
 
 
-def test_a_class_that_lies_above_the_middle_tells_what_is_up() -> None:
-    plan = make_plan(Settings(), replace(FACTS, lift=(0.05, -0.4)))
+def test_a_class_that_is_never_upside_down_tells_what_is_up() -> None:
+    plan = make_plan(Settings(), replace(FACTS, upright=(0.05, 0.4)))
     assert not plan.settings.augmentation.flip_vertical
     assert not plan.settings.augmentation.quarter_turns
     assert plan.settings.augmentation.flip_horizontal
     reason = plan.decisions["augmentation"]["flip_vertical"].reason
-    assert reason == "class 1 lies above the middle (0.40 of the way to the edge), more than by chance"
-    assert make_plan(Settings(), replace(FACTS, lift=(0.1, -0.1))).settings.augmentation.flip_vertical
+    assert reason == "class 1 lies differently in images turned upside down (0.40), more than by chance"
+    assert make_plan(Settings(), replace(FACTS, upright=(0.1, 0.1))).settings.augmentation.flip_vertical
 
 
 def test_left_and_right_classes_are_not_mirrored() -> None:

@@ -19,7 +19,7 @@ from maskwright.data.names import listed
 from maskwright.data.samples import Sample
 from maskwright.errors import DataError
 from maskwright.evaluate.metrics import Scores, confusion
-from maskwright.train.places import PLACE, lifts, mirror_images, place
+from maskwright.train.places import PLACE, mirror_images, place, upright
 
 REGIONS_OF = 40
 """Images whose connected regions are measured, and whose values are sorted for percentiles; these take the longest."""
@@ -78,8 +78,8 @@ class Facts:
     """Videos, patients or slides that the samples say they come from; 0 where they say none."""
     near_duplicates: int = 0
     """Validation images that nearly repeat a training image: copies, flipped or turned, and frames of one scene."""
-    lift: tuple[float, ...] = ()
-    """For each class, how far above (negative) or below the middle it lies, 1 at the edge; 0 if chance explains it."""
+    upright: tuple[float, ...] = ()
+    """For each class, how differently it is spread over rows in images turned upside down; 0 if chance explains it."""
     mirror_image: tuple[int, ...] = ()
     """For each class, the one that is its mirror image, as a left and a right eye; itself where there is none."""
 
@@ -117,7 +117,7 @@ def gather(
     weight, total, square = 0.0, np.zeros(1), np.zeros(1)
     pixels, thick = np.zeros(count), np.zeros(count)
     unlabelled = 0
-    rows, columns = np.zeros((count, BANDS)), np.zeros((count, BANDS))
+    rows, columns = np.zeros((len(chosen), count, BANDS)), np.zeros((count, BANDS))
     closely = {chosen[i].id for i in np.linspace(0, len(chosen) - 1, min(REGIONS_OF, len(chosen))).astype(int)}
     values: list[np.ndarray] = []
     small: list[np.ndarray] = []
@@ -150,7 +150,7 @@ def gather(
                 statistics = cv2.connectedComponentsWithStats(region, connectivity=8)[2]
                 areas[index] += statistics[1:, cv2.CC_STAT_AREA].tolist()
             thick[index] += cv2.erode(region, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))).sum()
-            rows[index] += [part.mean() if part.size else 0 for part in np.array_split(region, BANDS, 0)]
+            rows[number, index] = [part.mean() if part.size else 0 for part in np.array_split(region, BANDS, 0)]
             columns[index] += [part.mean() if part.size else 0 for part in np.array_split(region, BANDS, 1)]
     assert kind is not None, "a data set has samples"
     if not pixels.sum():
@@ -174,7 +174,7 @@ def gather(
         class_share=tuple(round(float(v), 6) for v in pixels / pixels.sum()),
         unlabelled=round(unlabelled / (unlabelled + float(pixels.sum())), 6),
         thick_share=tuple(round(float(v), 4) for v in thick / np.maximum(pixels, 1)),
-        upside_down=_asymmetry(rows),
+        upside_down=_asymmetry(rows.sum(0)),
         left_right=_asymmetry(columns),
         device=device,
         cores=os.cpu_count() or 1 if device != "cpu" else torch.get_num_threads(),
@@ -187,7 +187,7 @@ def gather(
         shrunk_iou=tuple(round(float(np.nanmean(Scores.from_confusion(matrix).iou)), 4) for matrix in shrunk),
         groups=len({sample.group for sample in ordered if sample.group is not None}),
         near_duplicates=0 if validation is None else _repeats(chosen, small, *validation, say),
-        lift=lifts(places[..., 1]),
+        upright=upright(rows),
         mirror_image=mirror_images(places, std.tolist(), classes.names),
     )
 

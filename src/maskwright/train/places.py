@@ -1,10 +1,11 @@
 """Where classes lie in the images: whether images could as well be turned, and which classes are left and right.
 
-Legend: N images; K classes; P the numbers that `place` gives for a class in an image.
+Legend: N images; K classes; B parts of an image from top to bottom; P the numbers that `place` gives for a class.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from itertools import combinations
@@ -14,13 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 BEYOND_CHANCE = 4.0
-"""Standard errors by which a mean place must differ from the middle."""
-FEWEST = 5.0
-"""Images, independent ones, from which a mean place is taken as a rule."""
+"""Standard errors by which the mean of images must differ from its mirror image."""
+FEWEST = 10.0
+"""Images, independent ones, from which a mean is taken as a rule."""
 FEWEST_PAIRS = 20
 """Images with both classes from which they are taken as mirror images of each other, whatever their names."""
 ONE_SIDED = 0.95
 """Share of these images in which one must lie on the same side of the other."""
+_EXACT = 1e-12
+"""Share of the squares below which differences between images are rounding."""
 _COLORS = 4
 PLACE = 3 + _COLORS
 """Numbers that `place` gives."""
@@ -41,18 +44,23 @@ def place(region_HW: NDArray[np.uint8], image_HWC: np.ndarray) -> NDArray[np.flo
     return np.array([*center, area / region_HW.size, *color])
 
 
-def lifts(y_NK: NDArray[np.float64]) -> tuple[float, ...]:
-    """For each class, how far above (negative) or below the middle its centre lies on average; 0 if by chance.
+def upright(rows_NKB: NDArray[np.float64]) -> tuple[float, ...]:
+    """For each class, how differently it is spread over rows in images turned upside down: 1 wholly, 0 if by chance.
 
-    `y_NK` goes from -1 to 1, NaN where a class is not in an image, in an order in which neighbours may resemble each
-    other: the slices of a stack count as few images, because what lies above the middle in one does so in the next.
+    `rows_NKB` holds the share of the pixels of B parts of each image, from top to bottom, in an order in which
+    neighbours may resemble each other: the slices of a stack count as few images, because one is spread as the next.
     """
     found = []
-    for y_N in y_NK.T:
-        y_N = y_N[~np.isnan(y_N)]
-        mean, independent = float(y_N.mean()) if len(y_N) else 0.0, _independent(y_N)
-        sure = independent >= FEWEST and abs(mean) > BEYOND_CHANCE * float(y_N.std(ddof=1)) / independent**0.5
-        found.append(round(mean, 4) if sure else 0.0)
+    for rows_NB in rows_NKB.transpose(1, 0, 2):
+        rows_NB = rows_NB[rows_NB.any(1)] / rows_NB.sum(1, keepdims=True)[rows_NB.any(1)]
+        uneven_NB = rows_NB - rows_NB[:, ::-1]
+        independent = _independent(uneven_NB)
+        sure = False
+        if independent >= FEWEST:
+            mean_B = uneven_NB.mean(0)
+            error = math.sqrt(float(uneven_NB.var(0, ddof=1).sum()) / independent)
+            sure = float(np.linalg.norm(mean_B)) > BEYOND_CHANCE * error
+        found.append(round(float(np.abs(mean_B).sum()) / 2, 4) if sure else 0.0)
     return tuple(found)
 
 
@@ -73,14 +81,15 @@ def mirror_images(places_NKP: NDArray[np.float64], std_C: Sequence[float], names
     return tuple(found)
 
 
-def _independent(values_N: NDArray[np.float64]) -> float:
-    """How many independent values tell as much as these, whose neighbours may be alike (lag-1 autocorrelation)."""
-    if len(values_N) < 3:
+def _independent(values_NB: NDArray[np.float64]) -> float:
+    """How many independent images tell as much as these, whose neighbours may be alike (lag-1 autocorrelation)."""
+    if len(values_NB) < 3:
         return 0.0
-    rest_N = values_N - values_N.mean()
-    power = float((rest_N**2).sum())
-    alike = float((rest_N[1:] * rest_N[:-1]).sum()) / power if power else 0.0
-    return len(values_N) * (1 - max(alike, 0.0)) / (1 + max(alike, 0.0))
+    rest_NB = values_NB - values_NB.mean(0)
+    power = float((rest_NB**2).sum())
+    varied = power > _EXACT * float((values_NB**2).sum())
+    alike = float((rest_NB[1:] * rest_NB[:-1]).sum()) / power if varied else 0.0
+    return len(values_NB) * (1 - max(alike, 0.0)) / (1 + max(alike, 0.0))
 
 
 def _other_side(name: str) -> str:

@@ -346,10 +346,9 @@ def _decide_augmentation(facts: Facts, crop: tuple[int, int], decide: Any) -> No
 
 def _upright(facts: Facts) -> tuple[bool, str]:
     """Whether images have a top, and how that is known."""
-    lift, index = max(((abs(lift), index) for index, lift in enumerate(facts.lift)), default=(0.0, 0))
-    if facts.upside_down <= SYMMETRIC < lift:
-        where = "above" if facts.lift[index] < 0 else "below"
-        return True, f"class {index} lies {where} the middle ({lift:.2f} of the way to the edge), more than by chance"
+    most, index = max(((value, index) for index, value in enumerate(facts.upright)), default=(0.0, 0))
+    if facts.upside_down <= SYMMETRIC < most:
+        return True, f"class {index} lies differently in images turned upside down ({most:.2f}), more than by chance"
     return facts.upside_down > SYMMETRIC, _compared(facts.upside_down, "images turned upside down")
 
 
