@@ -158,7 +158,7 @@ class Training:
     """data: mean and deviation of the training images; image: of each image; unit: the type's range as 0..1; imagenet:
     of ImageNet's photographs; weights: what the --pretrained weights were made with."""
     scale: float | None = None
-    """Working scale: the network sees images magnified by this factor."""
+    """Working scale: the network sees images magnified by this factor, and learns from views reduced by it, below 1."""
     crop: tuple[int, int] | None = None
     """Height and width of a training view, in pixels."""
     batch: int | None = None

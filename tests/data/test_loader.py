@@ -205,6 +205,27 @@ def test_whole_images_are_shown_whole(painted: Path) -> None:
         np.testing.assert_array_equal(shown, truth[1::2, 1::2])
 
 
+def test_at_a_working_scale_a_view_is_the_same_one_reduced(painted: Path) -> None:
+    ranges = Augmentation(
+        zoom=(0.7, 1.4), rotation=20.0, flip_horizontal=True, quarter_turns=True, border="reflect", perspective=0.1,
+        elastic=3.0, elastic_grid=3,
+    )  # fmt: skip
+    whole = make_loader(painted, ranges, crop=(80, 96))
+    half = make_loader(painted, ranges, crop=(80, 96), scale=0.5)
+    assert half.batch(0).image_BCHW.shape[2:] == half.batch(0).target_BHW.shape[1:] == (40, 48)
+    alike = []
+    for step, slot in [(0, 0), (0, 1), (1, 2), (7, 0)]:
+        view, small = whole.view(step, slot), half.view(step, slot)
+        reduced = cv2.resize(view.image, (48, 40), interpolation=cv2.INTER_AREA).reshape(small.image.shape)
+        assert float(np.abs(reduced.astype(float) - small.image).mean()) < 8
+        alike.append(float((view.mask[1::2, 1::2] == small.mask).mean()))
+    assert min(alike) > 0.9
+
+
+def test_above_1_the_network_enlarges_views_itself(discs: Path) -> None:
+    assert digest(make_loader(discs, scale=2.0).batch(3)) == digest(make_loader(discs).batch(3))
+
+
 def test_beyond_a_constant_border_lies_the_mean_of_each_channel(discs: Path) -> None:
     loader = make_loader(discs, Augmentation(border="constant"), crop=(64, 64), mean=[1.0, 2.0, 3.0], std=[1.0] * 3)
     batch = loader.batch(0)

@@ -118,6 +118,22 @@ def test_working_scale(scale: float, size: tuple[int, int], seen: tuple[int, int
     torch.testing.assert_close(logits_BKHW[:, 1], torch.full((2, *size), 6.0))
 
 
+def test_reduced_images_skip_the_shrinking_alone() -> None:
+    probe = Probe(stride=4)
+    segmenter = Segmenter(probe, mean=[1], std=[2], scale=0.5)
+    reduced = segmenter.at_working_scale()
+    assert reduced.network is probe
+    logits_BKHW = reduced.eval()(torch.full((2, 1, 5, 3), 3.0))
+    assert probe.seen.shape == (2, 1, 8, 4)
+    assert logits_BKHW.shape == (2, 2, 5, 3)
+    torch.testing.assert_close(probe.seen, torch.ones(2, 1, 8, 4))
+    assert {parameter.data_ptr() for parameter in reduced.parameters()} == {
+        parameter.data_ptr() for parameter in segmenter.parameters()
+    }
+    larger = Segmenter(probe, mean=[0], std=[1], scale=2.0)
+    assert larger.at_working_scale() is larger
+
+
 def test_shrinking_averages_instead_of_picking() -> None:
     probe = Probe(stride=1)
     stripes = torch.zeros(1, 1, 32, 32)

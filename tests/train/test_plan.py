@@ -97,6 +97,27 @@ def test_large_images_of_coarse_classes_are_seen_smaller() -> None:
     assert planned(600, 1.0, 1.0).scale == 1.0
 
 
+def test_without_time_to_see_large_images_they_are_reduced() -> None:
+    photos = replace(COARSE, images=400, height=(827, 827, 827), width=(550, 550, 550), shrunk_iou=(0.93, 0.85))
+    hour = make_plan(Settings(training=Training(minutes=60)), photos, step_seconds=lambda training: 0.15)
+    assert (hour.settings.training.scale, hour.settings.training.crop) == (1.0, (256, 256))
+    rushed = make_plan(Settings(training=Training(minutes=2)), photos, step_seconds=lambda training: 0.15)
+    assert (rushed.settings.training.scale, rushed.settings.training.crop) == (0.5, (512, 512))
+    decision = rushed.decisions["training"]["scale"]
+    assert "there is time to see images 2.0 times at their own size; reduced to 0.5" in decision.reason
+    assert decision.source == "machine"
+
+    def scale(facts: Facts, **given: float) -> float | None:
+        return make_plan(Settings(training=Training(steps=100, **given)), facts).settings.training.scale  # type: ignore[arg-type]
+
+    assert scale(photos) == 0.5, "a budget of steps counts alike, whatever the machine"
+    assert scale(photos, scale=1.0) == 1.0, "what is given stands"
+    assert scale(replace(photos, shrunk_iou=(0.89, 0.8))) == 1.0, "the masks would lose too much"
+    assert scale(replace(photos, thick_share=(0.95, 0.5))) == 1.0, "a class is fine"
+    assert scale(replace(photos, width=(470, 470, 470))) == 1.0, "little would be left of them"
+    assert scale(replace(photos, images=4)) == 1.0
+
+
 def test_fine_classes_get_half_of_the_resolution_where_there_is_time() -> None:
     fine = replace(FACTS, thick_share=(0.95, 0.5))
 

@@ -31,7 +31,7 @@ from maskwright.data.samples import Sample
 from maskwright.data.store import LOCATIONS, Original, Prepared, Store
 from maskwright.data.tones import Tone, apply_tone, changes_quality, draw_quality, draw_tone, refuse_without_effect
 from maskwright.data.transforms import shifted, warp, window
-from maskwright.data.views import GRID, STEEPEST, ViewRanges, draw_bend, draw_tilt, draw_view, grid
+from maskwright.data.views import GRID, STEEPEST, ViewRanges, draw_bend, draw_tilt, draw_view, grid, whole
 from maskwright.errors import DataError, SettingError
 
 __all__ = ["LOCATIONS", "Batch", "Loader", "Original", "Prepared", "Store", "View", "default_workers"]
@@ -41,6 +41,14 @@ MOST_WORKERS = 8
 # Kinds of draws, part of each generator's key, so that one kind never moves another's. Never renumbered: a seed keeps
 # its views.
 _VIEW, _ORDER, _TILT, _BEND, _QUALITY, _NOISE, _MIX, _CUSTOM = 0, 1, 3, 4, 5, 6, 7, 8
+
+
+def working_size(crop: tuple[int, int], scale: float) -> tuple[int, int]:
+    """Height and width of views of `crop` pixels of an image, as the network is given them in training."""
+    if scale >= 1:
+        return crop
+    height, width = (max(1, math.floor(side * scale + 0.5)) for side in crop)
+    return height, width
 
 
 class Batch(NamedTuple):
@@ -89,7 +97,8 @@ class Loader:
     ----------
     store, samples : where the samples are read, and which.
     augmentation : what is drawn; None in it is off.
-    crop, batch : height and width of a view; views of a step.
+    crop, batch : height and width of a view, in pixels of the image; views of a step.
+    scale : the working scale. Below 1, views are shown reduced by it, low-passed, as the network sees them.
     class_share : share of views that are centred on a pixel of a random class of the image. Off with whole images.
     seed : of every draw.
     mean, std : the data's, in native values, averaged over channels or of each: the point and the unit of contrast and
@@ -114,6 +123,7 @@ class Loader:
         seed: int,
         mean: float | Sequence[float],
         std: float | Sequence[float],
+        scale: float = 1.0,
         transform: Transform | None = None,
         slots: range | None = None,
         workers: int = 1,
@@ -124,6 +134,8 @@ class Loader:
         self.samples = sorted(samples, key=lambda sample: sample.id)
         self.augmentation = augmentation
         self.crop = crop
+        self.scale = min(scale, 1.0)
+        self.size = working_size(crop, scale)
         self.batch_size = batch
         self.class_share = 0.0 if augmentation.whole_image else class_share
         self.seed = seed
@@ -177,8 +189,8 @@ class Loader:
         # Only NumPy computes here: this runs beside the training thread, and a torch operation in a second thread would
         # bring a second OpenMP pool, which fights the first for the cores.
         count = len(self.slots)
-        image_BHWC = torch.empty((count, *self.crop, self.channels), dtype=torch.float32, pin_memory=self.pin)
-        target_BHW = torch.empty((count, *self.crop), dtype=torch.int64, pin_memory=self.pin)
+        image_BHWC = torch.empty((count, *self.size, self.channels), dtype=torch.float32, pin_memory=self.pin)
+        target_BHW = torch.empty((count, *self.size), dtype=torch.int64, pin_memory=self.pin)
         ids = []
         for image_HWC, target_HW, slot in zip(image_BHWC.numpy(), target_BHW.numpy(), self.slots, strict=True):
             view = self.view(step, slot)
@@ -239,18 +251,21 @@ class Loader:
         if asked.perspective:
             tilt = draw_tilt(self._rng(_TILT, step, slot), self.crop, asked.perspective)
         if asked.elastic:
-            bend = draw_bend(self._rng(_BEND, step, slot), self.crop, asked.elastic, asked.elastic_grid or GRID)
+            deviation, points = asked.elastic * self.scale, asked.elastic_grid or GRID
+            bend = draw_bend(self._rng(_BEND, step, slot), self.size, deviation, points)
         to_source = draw_view(rng, shape, self.crop, self.ranges, centre, tilt)
+        if self.size != self.crop:
+            to_source = to_source @ np.vstack([whole(self.crop, self.size), [0, 0, 1]])
         tone = draw_tone(rng, asked.brightness or 0.0, asked.contrast or 0.0, self.mean, self.std)
-        needed = window(shape, to_source, self.crop, bend)
+        needed = window(shape, to_source, self.size, bend)
         image, mask = self.store.part(sample, needed)
-        image, mask = warp(image, mask, shifted(to_source, needed), self.crop, self.border, self.mean, bend)
+        image, mask = warp(image, mask, shifted(to_source, needed), self.size, self.border, self.mean, bend)
         if self.transform is not None:
             classes = len(self.store.dataset.classes)
             image, mask = call_transform(self.transform, image, mask, (self.seed, _CUSTOM, step, slot), classes)
         if self._more_tones:
             rng, seed = self._rng(_QUALITY, step, slot), (self.seed, _NOISE, step, slot)
-            tone = draw_quality(rng, asked, self.crop, self.channels, self.std, tone, seed)
+            tone = draw_quality(rng, asked, self.size, self.channels, self.std, tone, seed)
         return View(image, mask, tone, sample.id)
 
     def _rng(self, kind: int, step: int, slot: int) -> np.random.Generator:

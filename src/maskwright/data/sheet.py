@@ -63,7 +63,7 @@ def sheet(
         listing.append(entry)
     widths = [max(line[column][0].shape[1] for line in lines) for column in range(views + 1)]
     captions = [f"{entry['id']}   {_described(entry)}" for entry in listing]
-    height, width = loader.crop
+    height, width = loader.size
     headings = ["whole image", *(f"view {number + 1}" for number in range(views))]
     headings[1:2] = [f"view 1, {width} x {height}"] if views else []
     below = [*notes, f"Views: {_settings(loader.augmentation)}."] if views else notes

@@ -109,6 +109,13 @@ class Segmenter(nn.Module):
         floor_BC11 = mean_BC11.abs() * 1e-6 + 1e-12
         return (x_BCHW - mean_BC11).div_(torch.maximum(var_BC11.sqrt(), floor_BC11))
 
+    def at_working_scale(self) -> Segmenter:
+        """The same network, for images that are reduced to the working scale already: itself, if that is 1 or more."""
+        if self.scale >= 1:
+            return self
+        mean, std = self.mean.flatten().tolist(), self.std.flatten().tolist()
+        return Segmenter(self.network, mean=mean, std=std, per_image=self.per_image).to(self.mean.device)
+
     def extra_repr(self) -> str:
         """What print shows besides the network."""
         return f"channels={len(self.mean)}, per_image={self.per_image}, scale={self.scale:g}"

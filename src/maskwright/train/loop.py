@@ -86,7 +86,8 @@ def train(
         clock = Clock(started=clock.started, before=done.elapsed)
         if done.step == done.first and not done.share:
             done.begun = clock.elapsed()  # a continued run has just been opened again
-    model = distributed.shared(segmenter)
+    trained = segmenter.at_working_scale()  # views are reduced already
+    model = distributed.shared(trained)
     model = torch.compile(model) if settings.compile else model  # type: ignore[assignment]
     bf16 = settings.precision == "bf16"
     log = Log(run / runs.LOG, after=done.step, on=writes)
@@ -144,7 +145,7 @@ def train(
             batch = next(batches)
             halves = done.first == 0 and done.share < (settings.progressive or 0.0)  # a continued run has had its share
             shown = batch.halved() if halves else batch
-            segmenter.train()
+            trained.train()
             share_of_peak = done.peak * rate(done.share, settings.warmup or 0.0, settings.schedule or "cosine")
             for group in optimizer.param_groups:
                 group["lr"] = (settings.lr or 0.0) * share_of_peak * group["rate"]

@@ -29,6 +29,11 @@ VIEW = 256
 """Height and width of a training view, as the network sees it."""
 ENOUGH, KEPT = 360, 0.97
 """Images are shown smaller as long as their shorter side keeps so many pixels, and their masks such an IoU."""
+RUSHED_ENOUGH, RUSHED_KEPT = 240, 0.9
+"""The same where time does not suffice for `PASSES` at their own size."""
+PASSES = 3.0
+"""Passes over all pixels of the training images, below which seeing them smaller gains more than it blurs: clothes, 1.5
+passes gain 0.05; aerial images, 10 lose 0.01 (EXPERIMENTS.md)."""
 PROGRESSIVE = 0.4
 """Share of a run with views at half their resolution (EXPERIMENTS.md)."""
 LEAST_HALVED = 128
@@ -50,6 +55,15 @@ PEAK_RATES = {"compact-1": 3e-3, "compact-2": 3e-3, "compact-4": 3e-3, "fcn-flat
 NORMALIZED_RATE, ATTENTION_RATE, PLAIN_RATE = 1e-3, 3e-4, 1e-4
 """Peak rates of other networks: with batch (or group) normalisation, with layer normalisation, and with none, whose
 activations grow with the weights."""
+
+
+class Haste(NamedTuple):
+    """What the time does not suffice for, at the pace of the plan that has all of it."""
+
+    fine: bool = False
+    """For fine classes: `FINE_STEPS` steps at half of the resolution."""
+    passes: float = math.inf
+    """Passes over all pixels of the training images at their own size; infinite where they were not counted."""
 
 
 class Weights(NamedTuple):
@@ -171,12 +185,16 @@ def make_plan(
 
     if like is not None:
         decisions = {section: names | decisions[section] for section, names in like.decisions.items()}
-    plan = _decided(decisions, facts, weights, step_seconds)
+    plan = _decided(decisions, facts, weights, step_seconds, Haste())
     steps = plan.settings.training.steps if plan.outlook is None else plan.outlook.steps
-    model = plan.decisions["training"]["model"]
-    coarser = model.source == "data" and model.value != _network(facts, hurried=True)[0]
-    if coarser and weights is None and steps is not None and steps < FINE_STEPS:
-        return _decided(decisions, facts, weights, step_seconds, hurried=True)
+    if steps is None or weights is not None:
+        return plan
+    haste = Haste(fine=steps < FINE_STEPS, passes=_passes(plan.settings.training, steps, facts))
+    open_to_it = {name for name in ("model", "scale") if name not in decisions["training"]}
+    if ("model" in open_to_it and _network(facts, haste)[0] != plan.settings.training.model) or (
+        "scale" in open_to_it and _scale(facts, haste)[0] != plan.settings.training.scale
+    ):
+        return _decided(decisions, facts, weights, step_seconds, haste)
     return plan
 
 
@@ -185,10 +203,9 @@ def _decided(
     facts: Facts,
     weights: Weights | None,
     step_seconds: Callable[[Training], float] | None,
-    *,
-    hurried: bool = False,
+    haste: Haste,
 ) -> Plan:
-    """The plan with these decisions given; `hurried` says that there is no time for fine classes."""
+    """The plan with these decisions given."""
     decisions = {section: dict(names) for section, names in given.items()}
 
     def decide(section: str, name: str, value: Any, reason: str, source: str = "default") -> Any:
@@ -200,7 +217,7 @@ def _decided(
     if weights is not None and weights.encoder:
         decide("training", "layer_decay", 0.75, "pretrained layers change less, the first ones least")
     options = decisions["training"]["model_options"].value if "model_options" in decisions["training"] else {}
-    _decide_training(facts, options, decide, tuned=weights is not None, hurried=hurried)
+    _decide_training(facts, options, decide, haste, tuned=weights is not None)
     _decide_augmentation(facts, decisions["training"]["crop"].value, decide)
 
     def planned() -> Settings:
@@ -212,11 +229,11 @@ def _decided(
     return Plan(settings=planned(), decisions=decisions, facts=facts.to_dict(), outlook=outlook)
 
 
-def _decide_training(facts: Facts, options: dict[str, Any], decide: Any, *, tuned: bool, hurried: bool) -> None:
+def _decide_training(facts: Facts, options: dict[str, Any], decide: Any, haste: Haste, *, tuned: bool) -> None:
     """Network, view, optimiser; `tuned` says that weights are at hand, so that training only changes them."""
-    model = decide("training", "model", *_network(facts, hurried=hurried))
+    model = decide("training", "model", *_network(facts, haste))
     decide("training", "normalization", "data", "mean and deviation of the training images", "data")
-    scale = decide("training", "scale", *_scale(facts), "data")
+    scale = decide("training", "scale", *_scale(facts, haste))
     edge = round(VIEW / scale)
     multiple = round(32 / scale)
     height, width = (min(edge, multiple * math.ceil(size[1] / multiple)) for size in (facts.height, facts.width))
@@ -263,7 +280,7 @@ def _thickness(facts: Facts) -> tuple[float, float, int]:
     return sum(thick for thick, _ in of_class) / len(of_class), *min(of_class)
 
 
-def _network(facts: Facts, *, hurried: bool) -> tuple[str, str, str]:
+def _network(facts: Facts, haste: Haste) -> tuple[str, str, str]:
     """The network, why, and the source."""
     thick, least, finest = _thickness(facts)
     fine = f"{least:.0%} of the pixels of class {finest} lie 3 pixels inside"
@@ -271,7 +288,7 @@ def _network(facts: Facts, *, hurried: bool) -> tuple[str, str, str]:
     if thick < THIN:
         why = f"{mean}, below the {THIN:.0%} at which detail needs 1/2"
         return "compact-2", f"a residual U-Net at 1/2 of the resolution: {why}", "data"
-    if least < FINE and not hurried:
+    if least < FINE and not haste.fine:
         return "compact-2", f"a residual U-Net at 1/2 of the resolution: {fine}, which 1/4 would blur", "data"
     if least < FINE:
         why = f"{fine}, but there is no time for the {FINE_STEPS} steps from which 1/2 gains"
@@ -279,16 +296,32 @@ def _network(facts: Facts, *, hurried: bool) -> tuple[str, str, str]:
     return "compact-4", f"a residual U-Net at 1/4 of the resolution: {mean}, and no class is fine", "data"
 
 
-def _scale(facts: Facts) -> tuple[float, str]:
-    """The smallest working scale that shows enough pixels and keeps the classes, and why."""
+def _scale(facts: Facts, haste: Haste) -> tuple[float, str, str]:
+    """The smallest working scale that shows enough pixels and keeps the classes, why, and the source."""
     shorter = min(facts.height[1], facts.width[1])
     for scale, iou in reversed(list(zip(SHRUNK, facts.shrunk_iou, strict=False))):
         if scale * shorter >= ENOUGH and iou >= KEPT:
             return scale, (
                 f"images of {facts.height[1]} x {facts.width[1]} pixels are large; reduced to {scale:g} their masks "
                 f"keep an IoU of {iou:.3f}: so more is seen at a time, and sooner"
-            )
-    return 1.0, "images are seen at their own size: they are not large, or their classes are too fine to shrink"
+            ), "data"  # fmt: skip
+    thick, least, _ = _thickness(facts)
+    if haste.passes < PASSES and thick >= THIN and least >= FINE:
+        for scale, iou in zip(SHRUNK, facts.shrunk_iou, strict=False):
+            if scale * shorter >= RUSHED_ENOUGH and iou >= RUSHED_KEPT:
+                return scale, (
+                    f"there is time to see images {haste.passes:.1f} times at their own size; reduced to {scale:g}, "
+                    f"where their masks keep an IoU of {iou:.3f}, they are seen more often, and more of them at a time"
+                ), "machine"  # fmt: skip
+    return 1.0, "images are seen at their own size: they are not large, or their classes are too fine to shrink", "data"
+
+
+def _passes(training: Training, steps: int, facts: Facts) -> float:
+    """Passes over all pixels of the training images in so many steps; infinite at a working scale."""
+    if training.scale != 1 or training.crop is None:
+        return math.inf
+    seen = steps * (training.batch or 1) * training.crop[0] * training.crop[1]
+    return seen / (facts.images * facts.height[1] * facts.width[1])
 
 
 def _progressive(view: float, thick: float, model: str, ours: bool) -> tuple[float, str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 
 from maskwright.config import Training
+from maskwright.data.loader import working_size
 from maskwright.models import build
 from maskwright.models.segmenter import Segmenter
 from maskwright.train.losses import make_loss
@@ -32,12 +33,14 @@ def step_seconds(training: Training, channels: int, classes: int, device: torch.
     keep_freed_memory()
     with torch.random.fork_rng():
         network = build(training.model, channels, classes, training.model_options)
-        segmenter = Segmenter(network, mean=[0.0] * channels, std=[1.0] * channels).to(device)
+        scale = training.scale or 1.0
+        segmenter = Segmenter(network, mean=[0.0] * channels, std=[1.0] * channels, scale=max(scale, 1.0)).to(device)
         segmenter.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = make_optimizer(training.optimizer or "adamw", segmenter, 1e-6, 0.0)
         loss_function = make_loss(training.loss or "ce", None, 0.0)
-        image_BCHW = torch.rand(views, channels, *training.crop, device=device)
-        target_BHW = torch.randint(classes, (views, *training.crop), device=device)
+        size = working_size(training.crop, scale)
+        image_BCHW = torch.rand(views, channels, *size, device=device)
+        target_BHW = torch.randint(classes, (views, *size), device=device)
 
         def step() -> None:
             optimizer.zero_grad(set_to_none=True)

@@ -311,6 +311,7 @@ def make_loader(prepared: Prepared) -> Loader:
         seed=training.seed or 0,
         mean=float(np.mean(facts.mean)) if alike else facts.mean,
         std=float(np.mean(facts.std)) if alike else facts.std,
+        scale=training.scale or 1.0,
         slots=distributed.slots(training.batch or 1),
         workers=default_workers(device.type),
         pin=device.type == "cuda",
