@@ -107,11 +107,11 @@ def test_without_time_to_see_large_images_they_are_reduced() -> None:
     assert "there is time to see images 2.0 times at their own size; reduced to 0.5" in decision.reason
     assert decision.source == "machine"
 
-    def scale(facts: Facts, **given: float) -> float | None:
-        return make_plan(Settings(training=Training(steps=100, **given)), facts).settings.training.scale  # type: ignore[arg-type]
+    def scale(facts: Facts, given: float | None = None) -> float | None:
+        return make_plan(Settings(training=Training(steps=100, scale=given)), facts).settings.training.scale
 
     assert scale(photos) == 0.5, "a budget of steps counts alike, whatever the machine"
-    assert scale(photos, scale=1.0) == 1.0, "what is given stands"
+    assert scale(photos, 1.0) == 1.0, "what is given stands"
     assert scale(replace(photos, shrunk_iou=(0.89, 0.8))) == 1.0, "the masks would lose too much"
     assert scale(replace(photos, thick_share=(0.95, 0.5))) == 1.0, "a class is fine"
     assert scale(replace(photos, width=(470, 470, 470))) == 1.0, "little would be left of them"
@@ -318,8 +318,10 @@ def test_the_time_of_a_step_is_measured_without_touching_chance() -> None:
     training = make_plan(Settings(training=Training(crop=(64, 64), steps=1)), FACTS).settings.training
     state = torch.get_rng_state()
     small = step_seconds(training, 1, 2, torch.device("cpu"))
-    larger = step_seconds(replace(training, crop=(256, 256)), 1, 2, torch.device("cpu"))
+    larger = step_seconds(replace(training, crop=(384, 384)), 1, 2, torch.device("cpu"))
+    reduced = step_seconds(replace(training, crop=(384, 384), scale=0.125), 1, 2, torch.device("cpu"))
     assert 0 < small < larger
+    assert 0 < reduced < larger
     assert torch.equal(torch.get_rng_state(), state)
 
 

@@ -31,9 +31,9 @@ ENOUGH, KEPT = 360, 0.97
 """Images are shown smaller as long as their shorter side keeps so many pixels, and their masks such an IoU."""
 RUSHED_ENOUGH, RUSHED_KEPT = 240, 0.9
 """The same where time does not suffice for `PASSES` at their own size."""
-PASSES = 3.0
-"""Passes over all pixels of the training images, below which seeing them smaller gains more than it blurs: clothes, 1.5
-passes gain 0.05; aerial images, 10 lose 0.01 (EXPERIMENTS.md)."""
+PASSES = 5.0
+"""Passes over all pixels of the training images, below which seeing them smaller gains more than it blurs: clothes gain
+at 2 and 4, aerial images lose at 10 (EXPERIMENTS.md)."""
 PROGRESSIVE = 0.4
 """Share of a run with views at half their resolution (EXPERIMENTS.md)."""
 LEAST_HALVED = 128
