@@ -33,7 +33,7 @@ RUSHED_ENOUGH, RUSHED_KEPT = 240, 0.9
 """The same where time does not suffice for `PASSES` at their own size."""
 PASSES = 5.0
 """Passes over all pixels of the training images, below which seeing them smaller gains more than it blurs: clothes gain
-at 2 and 4, aerial images lose at 10 (EXPERIMENTS.md)."""
+at 2 and 4, aerial images lose at 14 (EXPERIMENTS.md)."""
 PROGRESSIVE = 0.4
 """Share of a run with views at half their resolution (EXPERIMENTS.md)."""
 LEAST_HALVED = 128
