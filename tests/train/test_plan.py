@@ -129,9 +129,16 @@ def test_fine_classes_get_half_of_the_resolution_where_there_is_time() -> None:
     assert planned(1.1).settings.training.model == "compact-4", "463 steps are too few"
     decision = planned(1.1).decisions["training"]["model"]
     assert decision.source == "machine"
-    assert "50% of the pixels of class 1 lie 3 pixels inside, but there is no time for the 500 steps" in decision.reason
+    assert (
+        "50% of the pixels of class 1 lie 3 pixels inside, but there is no time for the 4,000 views of it"
+        in decision.reason
+    )
     assert make_plan(Settings(training=Training(steps=500)), fine).settings.training.model == "compact-2"
     assert make_plan(Settings(training=Training(steps=499)), fine).settings.training.model == "compact-4"
+    assert make_plan(Settings(training=Training(steps=250, batch=16)), fine).settings.training.model == "compact-2"
+    rare = replace(fine, image_share=(1.0, 0.1))
+    assert make_plan(Settings(training=Training(steps=4999)), rare).settings.training.model == "compact-4"
+    assert make_plan(Settings(training=Training(steps=5000)), rare).settings.training.model == "compact-2"
     given = Settings(training=Training(steps=10, model="compact-2"))
     assert make_plan(given, fine).settings.training.model == "compact-2"
     absent = replace(fine, thick_share=(0.95, 0.8, 0.0), class_share=(0.2, 0.8, 0.0))

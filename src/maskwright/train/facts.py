@@ -78,6 +78,8 @@ class Facts:
     """Videos, patients or slides that the samples say they come from; 0 where they say none."""
     near_duplicates: int = 0
     """Validation images that nearly repeat a training image: copies, flipped or turned, and frames of one scene."""
+    image_share: tuple[float, ...] = ()
+    """Share of the images looked at in which each class occurs."""
     upright: tuple[float, ...] = ()
     """For each class, how differently it is spread over rows in images turned upside down; 0 if chance explains it."""
     mirror_image: tuple[int, ...] = ()
@@ -187,6 +189,7 @@ def gather(
         shrunk_iou=tuple(round(float(np.nanmean(Scores.from_confusion(matrix).iou)), 4) for matrix in shrunk),
         groups=len({sample.group for sample in ordered if sample.group is not None}),
         near_duplicates=0 if validation is None else _repeats(chosen, small, *validation, say),
+        image_share=tuple(round(float(v), 4) for v in (~np.isnan(places[..., 0])).mean(0)),
         upright=upright(rows),
         mirror_image=mirror_images(places, std.tolist(), classes.names),
     )

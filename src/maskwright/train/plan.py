@@ -47,8 +47,9 @@ THIN = 0.7
 """Mean over classes of `Facts.thick_share` below which structures count as thin (EXPERIMENTS.md)."""
 FINE = 0.55
 """`Facts.thick_share` of a class below which it needs half of the resolution, if there is time (EXPERIMENTS.md)."""
-FINE_STEPS = 500
-"""Steps at half of the resolution from which fine classes gain by it: CamVid, 170 steps lose 0.05, 933 gain 0.02."""
+FINE_VIEWS = 4000
+"""Views of images with a fine class from which it gains by half of the resolution: CamVid's 1,400 lose 0.05, 6,300 gain
+as much; those of cracks in tiles, 700, lose 0.08 (EXPERIMENTS.md)."""
 
 PEAK_RATES = {"compact-1": 3e-3, "compact-2": 3e-3, "compact-4": 3e-3, "fcn-flat": 1e-3, "unet": 1e-4}
 """Peak rates that were measured. The classic U-Net's ReLU output dies at higher ones."""
@@ -61,7 +62,7 @@ class Haste(NamedTuple):
     """What the time does not suffice for, at the pace of the plan that has all of it."""
 
     fine: bool = False
-    """For fine classes: `FINE_STEPS` steps at half of the resolution."""
+    """For the finest class: `FINE_VIEWS` views of it at half of the resolution."""
     passes: float = math.inf
     """Passes over all pixels of the training images at their own size; infinite where they were not counted."""
 
@@ -189,7 +190,10 @@ def make_plan(
     steps = plan.settings.training.steps if plan.outlook is None else plan.outlook.steps
     if steps is None or weights is not None:
         return plan
-    haste = Haste(fine=steps < FINE_STEPS, passes=_passes(plan.settings.training, steps, facts))
+    haste = Haste(
+        fine=_fine_views(plan.settings.training, steps, facts) < FINE_VIEWS,
+        passes=_passes(plan.settings.training, steps, facts),
+    )
     open_to_it = {name for name in ("model", "scale") if name not in decisions["training"]}
     if ("model" in open_to_it and _network(facts, haste)[0] != plan.settings.training.model) or (
         "scale" in open_to_it and _scale(facts, haste)[0] != plan.settings.training.scale
@@ -291,7 +295,7 @@ def _network(facts: Facts, haste: Haste) -> tuple[str, str, str]:
     if least < FINE and not haste.fine:
         return "compact-2", f"a residual U-Net at 1/2 of the resolution: {fine}, which 1/4 would blur", "data"
     if least < FINE:
-        why = f"{fine}, but there is no time for the {FINE_STEPS} steps from which 1/2 gains"
+        why = f"{fine}, but there is no time for the {FINE_VIEWS:,} views of it from which 1/2 gains"
         return "compact-4", f"a residual U-Net at 1/4 of the resolution: {why}", "machine"
     return "compact-4", f"a residual U-Net at 1/4 of the resolution: {mean}, and no class is fine", "data"
 
@@ -314,6 +318,12 @@ def _scale(facts: Facts, haste: Haste) -> tuple[float, str, str]:
                     f"where their masks keep an IoU of {iou:.3f}, they are seen more often, and more of them at a time"
                 ), "machine"  # fmt: skip
     return 1.0, "images are seen at their own size: they are not large, or their classes are too fine to shrink", "data"
+
+
+def _fine_views(training: Training, steps: int, facts: Facts) -> float:
+    """Views of images with the finest class in so many steps."""
+    finest = _thickness(facts)[2]
+    return steps * (training.batch or 1) * (facts.image_share[finest] if facts.image_share else 1.0)
 
 
 def _passes(training: Training, steps: int, facts: Facts) -> float:
