@@ -19,7 +19,7 @@ def test_a_place_is_centre_size_and_colour() -> None:
 def rows(center_N: np.ndarray, spread: float = 0.25) -> np.ndarray:
     """Profile over 8 rows of a class whose centre lies there, from -1 at the top to 1."""
     at_B = np.linspace(-0.875, 0.875, 8)
-    return np.exp(-(((at_B - center_N[:, None]) / spread) ** 2))
+    return np.asarray(np.exp(-(((at_B - center_N[:, None]) / spread) ** 2)))
 
 
 def test_upright_is_what_chance_does_not_explain() -> None:

@@ -251,8 +251,8 @@ class Loader:
         if asked.perspective:
             tilt = draw_tilt(self._rng(_TILT, step, slot), self.crop, asked.perspective)
         if asked.elastic:
-            deviation, points = asked.elastic * self.scale, asked.elastic_grid or GRID
-            bend = draw_bend(self._rng(_BEND, step, slot), self.size, deviation, points)
+            deviation = asked.elastic * self.scale
+            bend = draw_bend(self._rng(_BEND, step, slot), self.size, deviation, asked.elastic_grid or GRID)
         to_source = draw_view(rng, shape, self.crop, self.ranges, centre, tilt)
         if self.size != self.crop:
             to_source = to_source @ np.vstack([whole(self.crop, self.size), [0, 0, 1]])
