@@ -112,6 +112,8 @@ def test_without_time_to_see_large_images_they_are_reduced() -> None:
 
     assert scale(photos) == 0.5, "a budget of steps counts alike, whatever the machine"
     assert scale(photos, 1.0) == 1.0, "what is given stands"
+    views = Training(steps=100, crop=(256, 256))
+    assert make_plan(Settings(training=views), photos).settings.training.scale == 1.0, "these views are meant so"
     assert scale(replace(photos, shrunk_iou=(0.89, 0.8))) == 1.0, "the masks would lose too much"
     assert scale(replace(photos, thick_share=(0.95, 0.5))) == 1.0, "a class is fine"
     assert scale(replace(photos, width=(470, 470, 470))) == 1.0, "little would be left of them"

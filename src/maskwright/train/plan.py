@@ -64,7 +64,8 @@ class Haste(NamedTuple):
     fine: bool = False
     """For the finest class: `FINE_VIEWS` views of it at half of the resolution."""
     passes: float = math.inf
-    """Passes over all pixels of the training images at their own size; infinite where they were not counted."""
+    """Passes over all pixels of the training images at their own size; infinite where they do not count, because the
+    scale is another, or the views are the user's choice."""
 
 
 class Weights(NamedTuple):
@@ -190,13 +191,14 @@ def make_plan(
     steps = plan.settings.training.steps if plan.outlook is None else plan.outlook.steps
     if steps is None or weights is not None:
         return plan
+    trained = plan.settings.training
     haste = Haste(
-        fine=_fine_views(plan.settings.training, steps, facts) < FINE_VIEWS,
-        passes=_passes(plan.settings.training, steps, facts),
+        fine=_fine_views(trained, steps, facts) < FINE_VIEWS,
+        passes=math.inf if "crop" in decisions["training"] else _passes(trained, steps, facts),
     )
     open_to_it = {name for name in ("model", "scale") if name not in decisions["training"]}
-    if ("model" in open_to_it and _network(facts, haste)[0] != plan.settings.training.model) or (
-        "scale" in open_to_it and _scale(facts, haste)[0] != plan.settings.training.scale
+    if ("model" in open_to_it and _network(facts, haste)[0] != trained.model) or (
+        "scale" in open_to_it and _scale(facts, haste)[0] != trained.scale
     ):
         return _decided(decisions, facts, weights, step_seconds, haste)
     return plan
