@@ -30,7 +30,7 @@ from maskwright.data.mixing import draw_classes, draw_regions, paste
 from maskwright.data.samples import Sample
 from maskwright.data.store import LOCATIONS, Original, Prepared, Store
 from maskwright.data.tones import Tone, apply_tone, changes_quality, draw_quality, draw_tone, refuse_without_effect
-from maskwright.data.transforms import shifted, warp, window
+from maskwright.data.transforms import shifted, square, warp, window
 from maskwright.data.views import GRID, STEEPEST, ViewRanges, draw_bend, draw_tilt, draw_view, grid, whole
 from maskwright.errors import DataError, SettingError
 
@@ -255,7 +255,7 @@ class Loader:
             bend = draw_bend(self._rng(_BEND, step, slot), self.size, deviation, asked.elastic_grid or GRID)
         to_source = draw_view(rng, shape, self.crop, self.ranges, centre, tilt)
         if self.size != self.crop:
-            to_source = to_source @ np.vstack([whole(self.crop, self.size), [0, 0, 1]])
+            to_source = to_source @ square(whole(self.crop, self.size))
         tone = draw_tone(rng, asked.brightness or 0.0, asked.contrast or 0.0, self.mean, self.std)
         needed = window(shape, to_source, self.size, bend)
         image, mask = self.store.part(sample, needed)

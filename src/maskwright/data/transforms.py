@@ -111,7 +111,7 @@ class _Placing:
         if max(u, v) > 1:
             # The first averaged pixel's centre lies (u - 1) / 2 source pixels from the first source pixel's.
             inward = np.array([[1 / u, 0, (1 / u - 1) / 2], [0, 1 / v, (1 / v - 1) / 2], [0, 0, 1]])
-            to_source = (inward @ _square(to_source))[: len(to_source)]
+            to_source = (inward @ square(to_source))[: len(to_source)]
             points = points and (points[0] / u + inward[0, 2], points[1] / v + inward[1, 2])
         mode = BORDERS[border]
 
@@ -125,7 +125,7 @@ class _Placing:
         if self.aligned is not None:
             return _aligned(mask[:, :, None], self.aligned, self.size, "constant", np.array([UNLABELLED]))[:, :, 0]
         source = mask[self.window.slices]
-        to_source = np.array([[1, 0, _TIE], [0, 1, _TIE], [0, 0, 1]]) @ _square(self.to_source)
+        to_source = np.array([[1, 0, _TIE], [0, 1, _TIE], [0, 0, 1]]) @ square(self.to_source)
         points = self.points and (self.points[0] + np.float32(_TIE), self.points[1] + np.float32(_TIE))
         if max(source.shape) > _LONGEST:
             return _gathered(source, points or _points(to_source, self.size, np.zeros((*self.size, 2), np.float32)))
@@ -211,7 +211,7 @@ def _gathered(mask: np.ndarray, points: Points) -> np.ndarray:
     return found
 
 
-def _square(to_source: np.ndarray) -> np.ndarray:
+def square(to_source: np.ndarray) -> np.ndarray:
     """A map as 3 x 3."""
     return to_source if len(to_source) == 3 else np.vstack([to_source, [0, 0, 1]])
 

@@ -52,14 +52,16 @@ def upright(rows_NKB: NDArray[np.float64]) -> tuple[float, ...]:
     """
     found = []
     for rows_NB in rows_NKB.transpose(1, 0, 2):
-        rows_NB = rows_NB[rows_NB.any(1)] / rows_NB.sum(1, keepdims=True)[rows_NB.any(1)]
+        rows_NB = rows_NB[rows_NB.any(1)]
+        rows_NB = rows_NB / rows_NB.sum(1, keepdims=True)
         uneven_NB = rows_NB - rows_NB[:, ::-1]
         independent = _independent(uneven_NB)
-        sure = False
-        if independent >= FEWEST:
-            mean_B = uneven_NB.mean(0)
-            error = math.sqrt(float(uneven_NB.var(0, ddof=1).sum()) / independent)
-            sure = float(np.linalg.norm(mean_B)) > BEYOND_CHANCE * error
+        if independent < FEWEST:
+            found.append(0.0)
+            continue
+        mean_B = uneven_NB.mean(0)
+        error = math.sqrt(float(uneven_NB.var(0, ddof=1).sum()) / independent)
+        sure = float(np.linalg.norm(mean_B)) > BEYOND_CHANCE * error
         found.append(round(float(np.abs(mean_B).sum()) / 2, 4) if sure else 0.0)
     return tuple(found)
 

@@ -34,8 +34,8 @@ def step_seconds(training: Training, channels: int, classes: int, device: torch.
     with torch.random.fork_rng():
         network = build(training.model, channels, classes, training.model_options)
         scale = training.scale or 1.0
-        segmenter = Segmenter(network, mean=[0.0] * channels, std=[1.0] * channels, scale=max(scale, 1.0)).to(device)
-        segmenter.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        segmenter = Segmenter(network, mean=[0.0] * channels, std=[1.0] * channels, scale=scale).at_working_scale()
+        segmenter.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = make_optimizer(training.optimizer or "adamw", segmenter, 1e-6, 0.0)
         loss_function = make_loss(training.loss or "ce", None, 0.0)
         size = working_size(training.crop, scale)
