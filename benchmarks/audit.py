@@ -26,10 +26,10 @@ import tifffile
 from PIL import Image
 
 from maskwright import console
-from maskwright.data.audit import Audit, audit, check
-from maskwright.data.classes import CLASSES_FILE, ClassTable, LabelClass
-from maskwright.data.images import write_mask
-from maskwright.data.synthetic import KINDS, class_table, scene, write_dataset
+from maskwright.check import Audit, audit, check
+from maskwright.datasets.classes import CLASSES_FILE, ClassTable, LabelClass
+from maskwright.imaging.images import write_mask
+from maskwright.synthetic import KINDS, class_table, scene, write_dataset
 
 Damage = Callable[[Path, np.random.Generator], list[Path]]
 """Damages a copy of a data set and returns the files that have to be named."""
@@ -527,7 +527,7 @@ def measure(count: int, folder: Path) -> None:
             mask = np.rot90(mask[top : top + 512, left : left + 512], turn)
             noisy = image * rng.uniform(0.8, 1.1) + rng.normal(0, 4, (512, 512, 1))
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_mask(folder / split / "masks" / f"{stem}.png", np.ascontiguousarray(mask), table)
+            write_mask(folder / split / "masks" / f"{stem}.png", np.ascontiguousarray(mask), table.palette())
             Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(path, compress_level=1)
     table.save(folder / CLASSES_FILE)
     out = folder.parent / f"{folder.name}-check"

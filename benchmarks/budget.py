@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from maskwright import console, runs
-from maskwright.data.synthetic import write_dataset
+from maskwright.synthetic import write_dataset
 
 OURS = "maskwright"
 

@@ -20,10 +20,10 @@ import cv2
 import numpy as np
 
 from maskwright import console
-from maskwright.data.classes import UNLABELLED
-from maskwright.data.formats import open_dataset
-from maskwright.data.synthetic import KINDS, scene
+from maskwright.datasets.classes import UNLABELLED
+from maskwright.datasets.formats import open_dataset
 from maskwright.predict import crf
+from maskwright.synthetic import KINDS, scene
 
 CROP = (48, 64)
 TIMED = (213, 320)

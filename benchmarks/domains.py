@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import loadmat
 
-from maskwright.data.classes import UNLABELLED
+from maskwright.datasets.classes import UNLABELLED
 
 Pair = tuple[str, bool, Image.Image, np.ndarray]
 """Name, whether it is for the test, image, and mask (H x W class indices)."""

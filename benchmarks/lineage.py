@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maskwright import console, runs
-from maskwright.data.synthetic import write_dataset
+from maskwright.synthetic import write_dataset
 
 if TYPE_CHECKING:
     import numpy as np
@@ -174,7 +174,7 @@ def busiest_place(mask_HW: np.ndarray, side: int) -> tuple[slice, slice]:
     import cv2
     import numpy as np
 
-    from maskwright.data.classes import UNLABELLED
+    from maskwright.datasets.classes import UNLABELLED
 
     known_HW = mask_HW != UNLABELLED
     edge_HW: np.ndarray = np.zeros(mask_HW.shape, np.float32)
@@ -198,7 +198,7 @@ def draw_edges(test: str, trained: Mapping[str, str], path: Path) -> None:
     from matplotlib.figure import Figure
 
     from maskwright import Predictor, open_dataset
-    from maskwright.data.images import display
+    from maskwright.imaging.images import display
 
     predictors = {name: Predictor.load(run) for name, run in trained.items()}
     classes = next(iter(predictors.values())).classes

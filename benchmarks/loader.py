@@ -47,8 +47,8 @@ IMAGES = 12
 
 def ours(folder: Path, operations: str, cores: int, seconds: float, decode: bool) -> float:
     """Pairs a second of the loader with as many threads as cores; the consumer only takes them."""
-    from maskwright.data.formats import open_dataset
-    from maskwright.data.loader import Loader, Store
+    from maskwright.augment.loader import Loader, Store
+    from maskwright.datasets.formats import open_dataset
 
     dataset = open_dataset(folder)
     loader = Loader(
@@ -70,11 +70,11 @@ def training(folder: Path, steps: int) -> dict[str, float]:
     import numpy as np
     import torch
 
-    from maskwright.data.loader import Loader
-    from maskwright.train.losses import make_loss
-    from maskwright.train.memory import keep_freed_memory
-    from maskwright.train.optim import make_optimizer
-    from maskwright.train.session import prepare
+    from maskwright.augment.loader import Loader
+    from maskwright.training.losses import make_loss
+    from maskwright.training.memory import keep_freed_memory
+    from maskwright.training.optim import make_optimizer
+    from maskwright.training.session import prepare
 
     keep_freed_memory()
     prepared = prepare(folder, Settings(training=Training(steps=100)))
@@ -116,7 +116,7 @@ def training(folder: Path, steps: int) -> dict[str, float]:
 
 def generate(folder: Path, size: tuple[int, int], count: int) -> Path:
     """Street scenes of a size, once."""
-    from maskwright.data.synthetic import write_dataset
+    from maskwright.synthetic import write_dataset
 
     if not folder.exists():
         write_dataset(folder, "street", {"train": count}, seed=0, size=size)
@@ -128,8 +128,8 @@ def gathered(data: Path, folder: Path) -> Path:
     import cv2
     import numpy as np
 
-    from maskwright.data.formats import open_dataset
-    from maskwright.data.images import display, write_mask, write_picture
+    from maskwright.datasets.formats import open_dataset
+    from maskwright.imaging.images import display, write_mask, write_picture
 
     dataset = open_dataset(data)
     chosen = np.unique(np.linspace(0, len(dataset.samples) - 1, IMAGES).astype(int))
@@ -139,7 +139,7 @@ def gathered(data: Path, folder: Path) -> Path:
         image = cv2.resize(display(pair.image), None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
         mask = pair.mask.repeat(factor, 0).repeat(factor, 1)
         write_picture(folder / "images" / f"{place:05}.png", image)
-        write_mask(folder / "masks" / f"{place:05}.png", mask, dataset.classes)
+        write_mask(folder / "masks" / f"{place:05}.png", mask, dataset.classes.palette())
     table = dataset.classes.to_dict()
     for index, entry in enumerate(table["class"]):
         entry["value"] = index

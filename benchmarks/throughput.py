@@ -31,9 +31,9 @@ from torch.profiler import ProfilerActivity, profile
 from maskwright import console
 from maskwright.models import Segmenter, build
 from maskwright.models.summary import summarize
-from maskwright.train.losses import make_loss
-from maskwright.train.memory import keep_freed_memory
-from maskwright.train.optim import make_optimizer
+from maskwright.training.losses import make_loss
+from maskwright.training.memory import keep_freed_memory
+from maskwright.training.optim import make_optimizer
 
 SIZE, BATCH, WARM_UP = 256, 2, 2
 BACKENDS = ("tensorflow", "jax", "torch")

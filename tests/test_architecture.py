@@ -14,10 +14,10 @@ import maskwright
 
 SOURCE = Path(maskwright.__file__).parent
 FLOORS = {
-    "errors": -1, "config": 0, "runs": 0,
-    "data": 1, "models": 1,
-    "predict": 2, "evaluate": 3, "train": 4,
-    "console": 5, "demo": 6, "cli": 7, "__main__": 8,
+    "errors": 0, "names": 0, "config": 1, "runs": 1,
+    "imaging": 2, "datasets": 3, "augment": 4, "check": 5, "convert": 5, "synthetic": 5,
+    "models": 2, "predict": 6, "evaluate": 7, "planning": 8, "training": 9,
+    "console": 10, "demo": 11, "cli": 12, "__main__": 13,
 }  # fmt: skip
 """A module may import from lower floors, and from its own room."""
 

@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from maskwright.data.classes import ClassTable as ClassTable
-    from maskwright.data.formats import open_dataset as open_dataset
+    from maskwright.datasets.classes import ClassTable
+    from maskwright.datasets.formats import open_dataset
     from maskwright.errors import MaskwrightError as MaskwrightError
     from maskwright.predict.predictor import Prediction as Prediction
     from maskwright.predict.predictor import Predictor as Predictor
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "ClassTable": "maskwright.data.classes",
+    "ClassTable": "maskwright.datasets.classes",
     "MaskwrightError": "maskwright.errors",
     "Prediction": "maskwright.predict.predictor",
     "Predictor": "maskwright.predict.predictor",
-    "open_dataset": "maskwright.data.formats",
+    "open_dataset": "maskwright.datasets.formats",
 }
 __all__ = ["ClassTable", "MaskwrightError", "Prediction", "Predictor", "__version__", "open_dataset"]
 

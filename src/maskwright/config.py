@@ -7,6 +7,7 @@ refused when a section is made. The text under a field is its `--help`.
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -293,6 +294,31 @@ class Settings:
         for section, given in self.to_dict().items():
             content[section] |= given
         return Settings.from_dict(content, "settings")
+
+
+PIXEL_LOSSES = ("ce", "ohem", "focal")
+"""Losses that are means over pixels: class weights act on these."""
+LOSSES = (
+    *PIXEL_LOSSES, "dice", "generalised-dice", "jaccard", "tversky", "focal-tversky", "lovasz", "boundary", "cldice"
+)  # fmt: skip
+"""Names that the setting `loss` may hold; `training/losses.py` has a function for each."""
+
+_LOSS_TERM = re.compile(r"\s*(?:(?P<factor>\d*\.?\d+(?:e-?\d+)?)\s*\*)?\s*(?P<name>[a-z-]+)\s*")
+
+
+def loss_terms(loss: str) -> list[tuple[float, str]]:
+    """Factor and name of each term of a sum such as `ce+dice` or `ce+0.01*boundary`.
+
+    Raises SettingError for what is no such sum, or an unknown name.
+    """
+    found = [(part, _LOSS_TERM.fullmatch(part)) for part in loss.split("+")]
+    for part, match in found:
+        if match is None or match["name"] not in LOSSES:
+            raise SettingError(
+                f"loss = {loss!r}: {part.strip()!r} is unknown. Expected one of {', '.join(LOSSES)}, or a sum such as "
+                "ce+dice or ce+dice+0.01*boundary."
+            )
+    return [(float(match["factor"] or 1), match["name"]) for _, match in found if match is not None]
 
 
 def load_recipe(name: str) -> Settings:

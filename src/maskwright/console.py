@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from maskwright.train.loop import Status
+    from maskwright.training.loop import Status
 
 LINE_EVERY = 10.0
 """Seconds between progress lines when the output is no terminal."""

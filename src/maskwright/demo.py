@@ -19,7 +19,7 @@ def generate(out: Path, kinds: tuple[str, ...]) -> list[Path]:
 
     Raises SettingError if `out` holds something else.
     """
-    from maskwright.data.synthetic import write_dataset
+    from maskwright.synthetic import write_dataset
 
     if out.exists() and not (out / MARK).exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingError(f"{out} exists and is no earlier demo's folder. Choose a new folder with --out.")
@@ -32,12 +32,12 @@ def generate(out: Path, kinds: tuple[str, ...]) -> list[Path]:
 
 def run_demo(out: Path, minutes: float, started: float) -> dict[str, Any]:
     """Generate, train, evaluate on unseen scenes, predict, report; returns the scores and paths."""
-    from maskwright.data.formats import open_dataset
+    from maskwright.datasets.formats import open_dataset
     from maskwright.evaluate.evaluator import evaluate
     from maskwright.evaluate.report import write_report
     from maskwright.predict.files import find_images, predict_files
     from maskwright.predict.predictor import Predictor
-    from maskwright.train import session
+    from maskwright.training import session
 
     (data,) = generate(out, ("street",))
     run = runs.fresh_folder(out, "run")

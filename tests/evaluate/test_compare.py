@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import ArrayLike
 
 from maskwright import runs
-from maskwright.data.classes import ClassTable
-from maskwright.data.formats import open_dataset
+from maskwright.datasets.classes import ClassTable
+from maskwright.datasets.formats import open_dataset
 from maskwright.errors import RunError
 from maskwright.evaluate import compare
 from maskwright.evaluate.compare import Comparison, Difference, common_evaluations, write_page

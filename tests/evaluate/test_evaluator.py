@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from maskwright.data.classes import ClassTable, LabelClass
-from maskwright.data.samples import Dataset, Sample, Source
+from maskwright.datasets.classes import ClassTable, LabelClass
+from maskwright.datasets.samples import Dataset, Sample, Source
 from maskwright.errors import ClassTableError, EmptyDataError, PairingError, RunError
 from maskwright.evaluate.evaluation import Evaluation
 from maskwright.evaluate.evaluator import evaluate

@@ -13,12 +13,12 @@ import pytest
 
 from maskwright import Predictor, cli, runs
 from maskwright.config import Settings, Training
-from maskwright.data.formats import open_dataset
+from maskwright.datasets.formats import open_dataset
 from maskwright.errors import RunError
 from maskwright.evaluate.evaluation import Evaluation
 from maskwright.evaluate.metrics import confusion
 from maskwright.evaluate.out_of_fold import OutOfFold, answerer_of, evaluate_out_of_fold
-from maskwright.train import folds
+from maskwright.training import folds
 
 TINY = Training(
     model="fcn-flat", model_options={"depth": 2, "width": 4}, crop=(32, 32), batch=4, steps=12, lr=0.02, folds=2

@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from maskwright.data.classes import ClassTable, LabelClass
+from maskwright.datasets.classes import ClassTable, LabelClass
 from maskwright.evaluate.pictures import FALSE_ALARM, LONGEST, MISSED, WRONG, errors_picture, render
 
 TWO = ClassTable(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from maskwright import runs
-from maskwright.data.classes import ClassTable, LabelClass
+from maskwright.datasets.classes import ClassTable, LabelClass
 from maskwright.errors import RunError
 from maskwright.evaluate.evaluation import PICTURES, Evaluation, Picture
 from maskwright.evaluate.pictures import render

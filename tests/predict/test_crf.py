@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from maskwright.data.synthetic import scene
 from maskwright.errors import SettingError
 from maskwright.predict import crf
 from maskwright.predict.crf import CRFSettings, colors, refine
+from maskwright.synthetic import scene
 
 
 def all_pairs(

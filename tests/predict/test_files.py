@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskwright.data.classes import ClassTable, LabelClass
-from maskwright.data.images import read_image
+from maskwright.datasets.classes import ClassTable, LabelClass
 from maskwright.errors import DataError, EmptyDataError, PairingError
+from maskwright.imaging.images import read_image
 from maskwright.predict.files import find_images, predict_files
 from maskwright.predict.predictor import Prediction, Predictor
 

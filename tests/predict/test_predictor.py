@@ -11,13 +11,13 @@ import pytest
 
 from maskwright import Predictor, runs
 from maskwright.config import Augmentation, Settings, Training
-from maskwright.data.classes import UNLABELLED
-from maskwright.data.formats import open_dataset
+from maskwright.datasets.classes import UNLABELLED
+from maskwright.datasets.formats import open_dataset
 from maskwright.errors import DataError, InputWarning, ModelError, RunError
 from maskwright.predict import predictor as module
 from maskwright.predict.crf import CRFSettings, refine
 from maskwright.predict.predictor import overlay
-from maskwright.train import session
+from maskwright.training import session
 
 WritePairs = Callable[..., Path]
 

@@ -34,8 +34,8 @@ def check(data: Path, *, out: Path | None = None, fix: Path | None = None, json:
     fix
         New folder for a copy with what can be corrected safely, corrected.
     """
-    from maskwright.data import audit
-    from maskwright.data.audit import fixing
+    from maskwright import check as audit
+    from maskwright.check import fixing
 
     folder = out or Path("checks") / _name(data)
     try:
@@ -95,9 +95,9 @@ def preview(
     views
         Views of each.
     """
-    from maskwright.data.images import write_picture
-    from maskwright.data.sheet import sheet
-    from maskwright.train.session import make_loader, prepare
+    from maskwright.augment.sheet import sheet
+    from maskwright.imaging.images import write_picture
+    from maskwright.training.session import make_loader, prepare
 
     if rows < 1 or views < 0:
         raise SettingError(f"rows = {rows}, views = {views}: expected at least 1 row and 0 views.")
@@ -138,8 +138,8 @@ def convert(
     to
         The format.
     """
-    from maskwright.data.convert import convert as write
-    from maskwright.data.formats import open_dataset
+    from maskwright.convert import convert as write
+    from maskwright.datasets.formats import open_dataset
 
     dataset = open_dataset(data)
     for note in dataset.notes:

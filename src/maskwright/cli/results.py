@@ -39,7 +39,7 @@ def evaluate(
         Refine predictions as `predict --crf` does.
     """
     from maskwright import runs
-    from maskwright.data.formats import open_dataset
+    from maskwright.datasets.formats import open_dataset
     from maskwright.evaluate import out_of_fold
     from maskwright.evaluate.evaluator import evaluate as score
     from maskwright.evaluate.report import write_report
@@ -163,7 +163,7 @@ def compare(
     pictures
         Predict the images that changed most again, to show them.
     """
-    from maskwright.data.formats import open_dataset
+    from maskwright.datasets.formats import open_dataset
     from maskwright.evaluate.compare import common_evaluations, write_page
     from maskwright.evaluate.out_of_fold import answerer_of
     from maskwright.predict.predictor import Predictor

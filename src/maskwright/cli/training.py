@@ -23,7 +23,7 @@ from maskwright.config import Augmentation, Preparation, Settings, Training
 from maskwright.errors import SettingError
 
 if TYPE_CHECKING:
-    from maskwright.train.checkpoint import Progress
+    from maskwright.training.checkpoint import Progress
 
 
 @app.command
@@ -80,7 +80,7 @@ def plan(
     val
         Folder to validate on, instead of a share of the training data.
     """
-    from maskwright.train.session import prepare
+    from maskwright.training.session import prepare
 
     given = Settings(training=training, augmentation=augmentation, preparation=preparation)
     prepared = prepare(data, given, recipe=recipe, val=val, outlook=True, say=console.say)
@@ -136,7 +136,7 @@ def train(
         Weights to start from: a torchvision or timm checkpoint for the network's encoder, a whole network's, Keras's
         for the classic unet, or `hf://ORG/REPO`.
     """
-    from maskwright.train import distributed, folds, session
+    from maskwright.training import distributed, folds, session
 
     started = process_start()
     given = Settings(training=training, augmentation=augmentation, preparation=preparation)

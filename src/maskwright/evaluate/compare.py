@@ -21,7 +21,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from maskwright import runs
-from maskwright.data.samples import Dataset
+from maskwright.datasets.samples import Dataset
 from maskwright.errors import RunError
 from maskwright.evaluate import pictures
 from maskwright.evaluate.evaluation import COUNTS, INTERVAL_LEVEL, INTERVAL_RESAMPLES, Evaluation

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskwright import runs
-from maskwright.data.classes import ClassTable
+from maskwright.datasets.classes import ClassTable
 from maskwright.errors import RunError
 from maskwright.evaluate.metrics import (
     Counts,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskwright import runs
-from maskwright.data.classes import UNLABELLED, ClassTable
+from maskwright.datasets.classes import UNLABELLED, ClassTable
 from maskwright.errors import ClassTableError, EmptyDataError, PairingError
 from maskwright.evaluate.evaluation import PICTURES, Evaluation, Picture
 from maskwright.evaluate.metrics import TOLERANCE, boundary_counts, class_iou, confusion, mean_of_present
@@ -24,7 +24,7 @@ from maskwright.evaluate.pictures import render
 from maskwright.evaluate.regions import THRESHOLDS, Membranes, membrane_class, region_scores
 
 if TYPE_CHECKING:
-    from maskwright.data.samples import Dataset, Sample
+    from maskwright.datasets.samples import Dataset, Sample
 
 __all__ = ["Evaluation", "evaluate"]
 

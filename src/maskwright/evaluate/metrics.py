@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from maskwright.data.classes import UNLABELLED
+from maskwright.datasets.classes import UNLABELLED
 
 __all__ = [
     "TOLERANCE",

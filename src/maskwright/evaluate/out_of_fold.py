@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from maskwright import runs
-from maskwright.data.formats import open_dataset
-from maskwright.data.samples import Dataset
+from maskwright.datasets.formats import open_dataset
+from maskwright.datasets.samples import Dataset
 from maskwright.errors import RunError
 from maskwright.evaluate.evaluator import Evaluation, evaluate
 from maskwright.predict.predictor import Predictor

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from maskwright.data.classes import UNLABELLED, ClassTable
-from maskwright.data.images import display
+from maskwright.datasets.classes import UNLABELLED, ClassTable
+from maskwright.imaging.images import display
 
 __all__ = ["FALSE_ALARM", "LONGEST", "MISSED", "WRONG", "errors_picture", "render"]
 

@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskwright.data.classes import UNLABELLED
+from maskwright.datasets.classes import UNLABELLED
 
 __all__ = ["THRESHOLDS", "Membranes", "grouping_scores", "membrane_class", "region_scores", "thin"]
 

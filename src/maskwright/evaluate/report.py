@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from maskwright import runs
-from maskwright.data.classes import ClassTable
+from maskwright.datasets.classes import ClassTable
 from maskwright.evaluate import figures, pictures
 from maskwright.evaluate.evaluation import COUNTS, INTERVAL_RESAMPLES, PICTURES, Evaluation, Picture
 from maskwright.evaluate.history import (

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 
 from maskwright import runs
-from maskwright.data.classes import UNLABELLED
-from maskwright.data.images import IMAGE_SUFFIXES, read_image, write_mask, write_picture
+from maskwright.datasets.classes import UNLABELLED
 from maskwright.errors import DataError, EmptyDataError, PairingError
+from maskwright.imaging.images import IMAGE_SUFFIXES, read_image, write_mask, write_picture
 from maskwright.predict.predictor import Prediction, Predictor
 
 LISTED = 5
@@ -110,7 +110,7 @@ def predict_files(
             failed.append(str(error))
             continue
         mask = out / "masks" / f"{image.stem}.png"
-        write_mask(mask, prediction.mask, predictor.classes)
+        write_mask(mask, prediction.mask, predictor.classes.palette())
         if overlays:
             write_picture(out / "overlays" / f"{image.stem}.png", prediction.overlay())
         if probabilities:

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 
 from maskwright import runs
+from maskwright.augment.preprocessing import prepare
 from maskwright.config import Preparation, Settings
-from maskwright.data.classes import UNLABELLED, ClassTable
-from maskwright.data.images import display
-from maskwright.data.preparation import prepare
+from maskwright.datasets.classes import UNLABELLED, ClassTable
 from maskwright.errors import DataError, InputWarning, RunError
+from maskwright.imaging.images import display
 from maskwright.models import build
 from maskwright.models.ensemble import Ensemble
 from maskwright.models.segmenter import Segmenter

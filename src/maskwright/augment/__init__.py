@@ -1,0 +1,1 @@
+"""From a sample to a batch: preprocessing, random views, mixing, loading."""

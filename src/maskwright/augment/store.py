@@ -1,0 +1,160 @@
+"""Prepared samples, decoded once and kept in memory; what has no room there is read by windows.
+
+Any number of threads may read at once.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from threading import Lock
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from maskwright.augment.preprocessing import prepare, prepare_mask
+from maskwright.config import Preparation
+from maskwright.datasets.classes import UNLABELLED
+from maskwright.datasets.samples import Dataset, Sample, Window
+from maskwright.errors import DataError
+
+LOCATIONS = 256
+"""Pixels remembered for each class of each image, to centre views on."""
+
+_LOCKS = 64
+"""Samples share this many locks; more would only matter to more threads than that."""
+
+
+class Prepared(NamedTuple):
+    """A sample, or a window of it, as training sees it."""
+
+    image: np.ndarray
+    """H x W x C, native type, prepared."""
+    mask: np.ndarray
+    """H x W uint8 class indices, 255 where unlabelled or invalid."""
+
+
+class Original(NamedTuple):
+    """What an image was before preparation."""
+
+    channels: int
+    dtype: str
+    low: float
+    """0.5th percentile of its values, over all channels."""
+    middle: float
+    """Median."""
+    high: float
+    """99.5th percentile."""
+
+
+class Store:
+    """Prepared samples; they are kept up to `budget` bytes.
+
+    What was read first stays: with every sample shown once a pass, in an order of the pass's own, no other choice would
+    be read less often.
+    """
+
+    def __init__(self, dataset: Dataset, preparation: Preparation, budget: float, like: Store | None = None) -> None:
+        """`like` is a store whose images these must resemble in channels and type."""
+        self.dataset = dataset
+        self.preparation = preparation
+        self.budget = budget
+        self.kept: dict[str, Prepared] = {}
+        self.bytes = 0
+        self.originals: dict[str, Original] = {}
+        self._like = like
+        self._first: tuple[str, int, np.dtype[Any]] | None = None
+        self._shapes: dict[str, tuple[int, int]] = {}
+        self._locations: dict[str, dict[int, np.ndarray]] = {}
+        self._books = Lock()
+        self._reading = [Lock() for _ in range(_LOCKS)]
+        # Bands can be chosen in a window as in the whole; the rest of a preparation depends on all pixels.
+        self._by_windows = replace(preparation, bands=None) == Preparation()
+
+    def get(self, sample: Sample) -> Prepared:
+        """Read and prepare a sample, or give the kept one."""
+        with self._reading[hash(sample.id) % _LOCKS]:
+            found = self.kept.get(sample.id)
+            if found is None:
+                found = self._read(sample)
+                with self._books:
+                    self._shapes[sample.id] = found.mask.shape[:2]
+                    if self.bytes + found.image.nbytes + found.mask.nbytes <= self.budget:
+                        self.bytes += found.image.nbytes + found.mask.nbytes
+                        self.kept[sample.id] = found
+            return found
+
+    def part(self, sample: Sample, window: Window) -> Prepared:
+        """A window of a prepared sample; of an image that cannot be kept, nothing else is read if that is possible."""
+        height, width = self.shape(sample)
+        all_of_it = window.height * window.width == height * width
+        if not all_of_it and self._by_windows and sample.id not in self.kept and not self._has_room(height * width):
+            return self._read(
+                replace(
+                    sample,
+                    image=sample.image.cut(window),
+                    mask=None if sample.mask is None else sample.mask.cut(window),
+                    valid=None if sample.valid is None else sample.valid.cut(window),
+                )
+            )
+        image, mask = self.get(sample)
+        return Prepared(image[window.slices], mask[window.slices])
+
+    def shape(self, sample: Sample) -> tuple[int, int]:
+        """Height and width of a sample after preparation, without reading its pixels."""
+        if self.preparation.resize is not None:
+            return self.preparation.resize
+        with suppress(KeyError):
+            return self._shapes[sample.id]
+        self._shapes[sample.id] = sample.image.header().shape
+        return self._shapes[sample.id]
+
+    def locations(self, sample: Sample) -> dict[int, np.ndarray]:
+        """For each class present, up to `LOCATIONS` of its pixels as (x, y), spread evenly; N x 2 int32."""
+        if sample.id not in self._locations:
+            mask = self.get(sample).mask
+            found: dict[int, np.ndarray] = {}
+            for index in np.flatnonzero(np.bincount(mask.ravel(), minlength=256)[:UNLABELLED]).tolist():
+                flat = np.flatnonzero(mask == index)
+                flat = flat[np.linspace(0, len(flat) - 1, min(LOCATIONS, len(flat))).astype(np.int64)]
+                y, x = np.divmod(flat, mask.shape[1])
+                found[index] = np.column_stack([x, y]).astype(np.int32)
+            self._locations[sample.id] = found
+        return self._locations[sample.id]
+
+    def _read(self, sample: Sample) -> Prepared:
+        pair = self.dataset.read(sample)
+        self._note(sample, pair.image)
+        self._check(sample, pair.image)
+        return Prepared(prepare(pair.image, self.preparation), prepare_mask(pair.mask, self.preparation))
+
+    def _has_room(self, pixels: int) -> bool:
+        """Whether a sample of so many pixels could still be kept; yes as long as no sample has told its type."""
+        if self._kind is None:
+            return True
+        _, channels, dtype = self._kind
+        bands = channels if self.preparation.bands is None else len(self.preparation.bands)
+        return self.bytes + pixels * (bands * dtype.itemsize + 1) <= self.budget
+
+    @property
+    def _kind(self) -> tuple[str, int, np.dtype[Any]] | None:
+        """Name, channels and type of the image that all must resemble, once one was read."""
+        return self._first if self._like is None else self._like._kind or self._first
+
+    def _check(self, sample: Sample, image: np.ndarray) -> None:
+        with self._books:
+            if self._kind is None:
+                self._first = (sample.id, image.shape[2], image.dtype)
+            assert self._kind is not None, "an image was read"
+            name, channels, dtype = self._kind
+        if image.shape[2] != channels or image.dtype != dtype:
+            raise DataError(
+                f"Image {sample.id!r} ({sample.image.path}) has {image.shape[2]} channel(s) of {image.dtype}, but "
+                f"{name!r} has {channels} of {dtype}. Expected all images of one kind. Convert them, or leave some out."
+            )
+
+    def _note(self, sample: Sample, image: np.ndarray) -> None:
+        if sample.id not in self.originals:
+            seen = image[:: max(1, image.shape[0] // 128), :: max(1, image.shape[1] // 128)]
+            low, middle, high = np.percentile(seen, (0.5, 50, 99.5)).tolist()
+            self.originals[sample.id] = Original(image.shape[2], str(image.dtype), low, middle, high)

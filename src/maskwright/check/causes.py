@@ -1,0 +1,195 @@
+"""Values that no class stands for, and what most likely put them into a mask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+
+from maskwright.check.records import MOST_VALUES, Count, Labels
+from maskwright.check.surveyed import Surveyed
+from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable
+from maskwright.datasets.problems import Problem
+from maskwright.imaging.colors import color_codes, color_name
+from maskwright.names import listed
+
+__all__ = ["Diagnosis", "diagnose", "undeclared_values"]
+
+Cause = Literal["color", "jpeg", "off-by-one", "binary", "interpolated", "lossy", "stray", "unknown"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """What is wrong with the values of a mask."""
+
+    cause: Cause
+    text: str
+    """The likely cause, in words."""
+    remedy: str
+    pixels: int
+    """Pixels that cannot be read as they are meant."""
+    certain: bool = False
+    """Whether the meant classes can be told from the values alone."""
+
+
+def undeclared_values(surveyed: Surveyed) -> list[Problem]:
+    """Masks with values that no class stands for: training refuses them."""
+    if not surveyed.settled.certain:
+        return []
+    problems = []
+    for sample, labels in surveyed.labels:
+        found = diagnose(labels, surveyed)
+        if found is None:
+            continue
+        path = surveyed.mask_path(sample)
+        strange = _strange(labels, surveyed)
+        values = listed([f"{count.value} ({count.pixels} pixels)" for count in strange], 6)
+        held = f"{path.name} holds {_values(len(strange), labels)} that no class stands for: {values}."
+        what = f"{held} Likely cause: {found.text}." if strange else f"{path.name}: {found.text}."
+        problems.append(
+            Problem(
+                level="error",
+                kind="undeclared-values",
+                files=(path,),
+                what=what,
+                remedy=found.remedy,
+                sample=sample.id,
+                numbers={"pixels": found.pixels, "share": found.pixels / (labels.shape[0] * labels.shape[1])},
+            )
+        )
+    return problems
+
+
+def diagnose(labels: Labels, surveyed: Surveyed) -> Diagnosis | None:
+    """Why a mask holds values that no class stands for; None if it holds none."""
+    table = surveyed.table
+    strange = _strange(labels, surveyed)
+    pixels = sum(count.pixels for count in strange)
+    integers = sorted(v for item in table.classes for v in item.values if isinstance(v, int))
+    if not strange:
+        return _zero_255(labels, surveyed)
+    if labels.colored and integers:
+        return _colors(table, labels, pixels)
+    values = [count.value for count in labels.counts if isinstance(count.value, int) and count.value != UNLABELLED]
+    if labels.jpeg:
+        return Diagnosis(
+            cause="jpeg",
+            text="it is a JPEG, whose compression changes values",
+            remedy="Export the mask again as PNG, from what it was drawn in; saving the JPEG as PNG changes nothing.",
+            pixels=pixels,
+            certain=_gap(integers) >= 32,
+        )
+    if _is_off_by_one(values, integers):
+        return Diagnosis(
+            cause="off-by-one",
+            text=f"off by one, classes counted from 1: it holds {min(values)} to {max(values)}, the classes are "
+            f"{integers[0]} to {integers[-1]}",
+            remedy="Subtract 1 from the mask (check --fix does where it is certain).",
+            pixels=labels.shape[0] * labels.shape[1],
+            certain=len(set(values)) >= 3 or len(integers) == 2,
+        )
+    if set(integers) == {0, 255} and set(values) == {0, 1}:
+        return Diagnosis(
+            cause="binary",
+            text="it holds 0 and 1 where the others hold 0 and 255",
+            remedy="Multiply the mask by 255 (check --fix does).",
+            pixels=pixels,
+            certain=True,
+        )
+    return _mixtures(labels, strange, integers, pixels)
+
+
+def _mixtures(labels: Labels, strange: list[Count], integers: list[int], pixels: int) -> Diagnosis:
+    """Values that smoothing or compression made, or that someone meant."""
+    flat = sum(count.flat for count in strange) / pixels
+    between = sum(count.between for count in strange) / pixels
+    gap = _gap(integers)
+    known = np.array(integers or [0])
+    distance = np.array([np.abs(known - c.value).min() if isinstance(c.value, int) else 0 for c in strange])
+    close = sum(c.pixels for c, d in zip(strange, distance.tolist(), strict=True) if d <= gap / 8) / pixels
+    size = labels.shape[0] * labels.shape[1]
+    share = f"{pixels / size:.1%}"
+    again = "Export the mask again as PNG without smoothing (nearest neighbour, no anti-aliasing)"
+    if gap >= 32 and close > 0.6 and len(strange) > 8:
+        return Diagnosis(
+            cause="lossy",
+            text=f"lossy compression: {share} of the pixels scatter round the class values, as if the mask had been "
+            "a JPEG",
+            remedy="Export the mask again as PNG, from what it was drawn in (check --fix takes the nearest value).",
+            pixels=pixels,
+            certain=True,
+        )
+    if flat < 0.05 and (labels.colored or between > 0.7):
+        return Diagnosis(
+            cause="interpolated",
+            text=f"interpolated: {share} of the pixels lie between classes, next to edges",
+            remedy=f"{again}; check --fix takes the nearer of two classes, and leaves pixels between more unlabelled.",
+            pixels=pixels,
+            # Between two classes the nearer is the one that was there; of several, too much would be lost.
+            certain=len(integers) == 2 or pixels < 0.25 * size,
+        )
+    declare = f"Correct the mask, or declare the values in {CLASSES_FILE}."
+    if set(integers) == {0, 255}:
+        return Diagnosis(
+            cause="stray", text=f"0/255 with other values, in {share} of the pixels", remedy=declare, pixels=pixels
+        )
+    missing = "a class that is missing in the class table, or a slip of the pen"
+    return Diagnosis(cause="unknown", text=missing, remedy=declare, pixels=pixels)
+
+
+def _colors(table: ClassTable, labels: Labels, pixels: int) -> Diagnosis:
+    palette = {color_name(int(code)) for code in color_codes(table.colors)}
+    if len(palette) == len(table) and {count.value for count in labels.counts} <= palette | {"#ffffff"}:
+        return Diagnosis(
+            cause="color",
+            text="a colour mask: it holds the classes' colours instead of their values",
+            remedy="Export class indices instead of colours (check --fix translates them).",
+            pixels=pixels,
+            certain=True,
+        )
+    return Diagnosis(
+        cause="color",
+        text="a colour mask, where the classes are numbers",
+        remedy=f'Export class indices, or add the colours to the classes in {CLASSES_FILE}: value = [0, "#rrggbb"].',
+        pixels=pixels,
+    )
+
+
+def _zero_255(labels: Labels, surveyed: Surveyed) -> Diagnosis | None:
+    """A mask of 0 and 255 among masks of 0 and 1: its foreground would silently count as unlabelled."""
+    table = surveyed.table
+    if len(table) != 2 or surveyed.index(UNLABELLED) != UNLABELLED or surveyed.index(1) != 1:
+        return None
+    if {count.value for count in labels.counts} != {0, 255} or surveyed.share_with_255 > 0.2:
+        return None
+    (pixels,) = (count.pixels for count in labels.counts if count.value == 255)
+    return Diagnosis(
+        cause="binary",
+        text="it holds only 0 and 255 where the others hold 0 and 1: its foreground would count as unlabelled",
+        remedy="Divide the mask by 255 (check --fix does).",
+        pixels=pixels,
+        certain=True,
+    )
+
+
+def _strange(labels: Labels, surveyed: Surveyed) -> list[Count]:
+    return [count for count in labels.counts if surveyed.index(count.value) is None]
+
+
+def _is_off_by_one(values: list[int], integers: list[int]) -> bool:
+    """Whether the values are the classes' 0..K-1, counted from 1: K is there, 0 is not."""
+    counted = integers == list(range(len(integers)))
+    return counted and bool(values) and min(values) >= 1 and max(values) == len(integers)
+
+
+def _gap(integers: list[int]) -> int:
+    """The least distance of two class values."""
+    return min((b - a for a, b in pairwise(integers)), default=0)
+
+
+def _values(count: int, labels: Labels) -> str:
+    if labels.distinct > MOST_VALUES:
+        return f"{labels.distinct} values, many of them"
+    return "1 value" if count == 1 else f"{count} values"

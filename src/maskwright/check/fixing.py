@@ -1,0 +1,298 @@
+"""`maskwright check --fix OUT`: a copy of a data set with what can be corrected safely, corrected.
+
+Corrected are masks whose meaning is certain: counted from one, 0/1 for 0/255, class colours for indices, blurred or
+compressed between two classes, drawn on an image before its EXIF orientation turned it. Pixels blurred between several
+classes become unlabelled. Left out are pairs that cannot be read or understood, and training images that are in
+another split. Everything else is copied as it is and listed as not corrected. The source is never touched.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tifffile
+from PIL import Image as Pillow
+
+from maskwright import runs
+from maskwright.check.causes import Diagnosis, diagnose
+from maskwright.check.contents import seems_interpolated
+from maskwright.check.findings import grouped, title
+from maskwright.check.looking import is_marked
+from maskwright.check.masks import ramps_of, to_keys
+from maskwright.check.pairing import turned_by_exif
+from maskwright.check.records import Measured
+from maskwright.check.surveyed import Surveyed
+from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable, LabelClass
+from maskwright.datasets.samples import Sample
+from maskwright.datasets.sources import Source
+from maskwright.errors import ClassTableError, SettingError
+from maskwright.imaging.colors import color_codes
+from maskwright.imaging.decoders import orient
+from maskwright.imaging.images import Image, write_mask
+
+if TYPE_CHECKING:
+    from maskwright.check import Audit
+
+__all__ = ["Fixed", "fix"]
+
+RECORD = "corrections.json"
+
+_CORRECTED = frozenset(
+    {
+        "unreadable", "unpaired", "duplicate-stem", "size-mismatch", "exif-mismatch", "undeclared-values", "off-by-one",
+        "interpolated-mask", "same-image",
+    }
+)  # fmt: skip
+"""Kinds of findings that a corrected copy no longer has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fixed:
+    """What was done for a corrected copy."""
+
+    out: Path
+    written: int
+    """Pairs in the copy."""
+    corrected: tuple[str, ...]
+    """One line for each correction."""
+    left_out: tuple[str, ...]
+    """One line for each pair that is not in the copy, and each file without a pair."""
+    not_corrected: tuple[str, ...]
+    """One line for each kind of finding that the copy still has."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            "out": str(self.out),
+            "written": self.written,
+            "corrected": list(self.corrected),
+            "left_out": list(self.left_out),
+            "not_corrected": list(self.not_corrected),
+        }
+
+
+def fix(audit: Audit, out: Path, *, progress: Callable[[int, int], None] | None = None) -> Fixed:
+    """Write a corrected copy, in the folder layout with index masks, and `corrections.json` beside it.
+
+    Raises:
+        SettingError: `out` exists and is not empty, or lies within the data set.
+        ClassTableError: the classes cannot be told, so that no mask can be translated.
+    """
+    _check_place(audit.root, out)
+    surveyed = audit.surveyed
+    if not surveyed.settled.certain or not surveyed.samples:
+        problem = surveyed.settled.problem
+        reason = f"{problem.what} {problem.remedy}" if problem is not None else "There is no pair."
+        raise ClassTableError(f"{audit.root} cannot be corrected: its classes cannot be told. {reason}")
+    table = ClassTable(
+        classes=tuple(
+            LabelClass(name=item.name, color=item.color, values=(index,))
+            for index, item in enumerate(surveyed.table.classes)
+        )
+    )
+    copies = _copies_in_training(audit)
+    with_valid = _with_valid(surveyed)
+    divided = any(sample.split is not None for sample in surveyed.samples)
+    corrected: list[str] = []
+    left_out = [problem.what for problem in audit.problems if problem.kind in ("unpaired", "duplicate-stem")]
+    names: Counter[tuple[str | None, str]] = Counter()
+    written = 0
+    if surveyed.settled.problem is not None and surveyed.settled.problem.kind == "off-by-one":
+        corrected.append("all masks: 1 subtracted, so that classes count from 0")
+    for place, (sample, measured) in enumerate(zip(surveyed.samples, surveyed.measured, strict=True)):
+        why, diagnosis = _refused(sample, measured, surveyed)
+        if sample.id in copies:
+            why = f"its image is also {copies[sample.id]}"
+        if why is not None:
+            left_out.append(f"{sample.id}: {why}")
+        else:
+            name = _name(sample, names)
+            # Where some samples are in a split and some in none, these are trained on.
+            split = sample.split or ("train" if divided else None)
+            folder = out if split is None else out / split
+            mask, done = _mask(sample, measured, surveyed, diagnosis)
+            corrected += [f"{sample.id}: {text}" for text in done]
+            # The mask first: a killed process then leaves a mask without an image, which is refused.
+            write_mask(folder / "masks" / f"{name}.png", mask, table.palette())
+            if sample.split in with_valid:
+                _write_valid(folder / "valid" / f"{name}.png", sample, mask.shape)
+            _write_image(folder / "images", name, sample)
+            written += 1
+        if progress is not None:
+            progress(place + 1, len(surveyed.samples))
+    table.save(out / CLASSES_FILE)
+    rest = [group for group in grouped(audit.problems) if group.kind not in _CORRECTED]
+    fixed = Fixed(
+        out=out,
+        written=written,
+        corrected=tuple(corrected),
+        left_out=tuple(left_out),
+        not_corrected=tuple(f"{title(group.kind)}: {len(group.problems)}" for group in rest),
+    )
+    runs.write_json(out / RECORD, fixed.to_json())
+    return fixed
+
+
+def _check_place(root: Path, out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise SettingError(f"--fix {out} exists and is not empty. Choose a new folder for the corrected copy.")
+    source = root.resolve() if root.is_dir() else root.resolve().parent
+    if out.resolve().is_relative_to(source):
+        raise SettingError(
+            f"--fix {out} lies within the data set {root}. Choose a folder elsewhere: it is not touched."
+        )
+
+
+def _copies_in_training(audit: Audit) -> dict[str, str]:
+    """Samples of training (or validation) whose image is in a later split too, and which one that is."""
+    by_path = {sample.image.path: sample for sample in audit.surveyed.samples}
+    copies: dict[str, str] = {}
+    for problem in audit.problems:
+        if problem.kind == "same-image" and problem.level == "error":
+            same = [by_path[path] for path in problem.files]
+            last = same[-1].split
+            copies |= {sample.id: same[-1].id for sample in same if sample.split != last}
+    return copies
+
+
+def _with_valid(surveyed: Surveyed) -> set[str | None]:
+    """Splits whose copy needs a `valid` folder: it holds one file for each image, or none."""
+    return {
+        sample.split
+        for sample, measured in zip(surveyed.samples, surveyed.measured, strict=True)
+        if sample.valid is not None
+        or (not _is_plain(sample.image) and measured.picture is not None and measured.picture.valid < 1)
+    }
+
+
+def _refused(sample: Sample, measured: Measured, surveyed: Surveyed) -> tuple[str | None, Diagnosis | None]:
+    """Why a pair is left out, or None; and what is wrong with its values."""
+    picture, labels = measured.picture, measured.labels
+    if measured.unread or picture is None or labels is None:
+        return "it cannot be read", None
+    if labels.shape != picture.shape and not turned_by_exif(picture, labels.shape):
+        return "its mask has another size than its image", None
+    if measured.valid_shape is not None and measured.valid_shape != picture.shape:
+        return "its valid mask has another size than its image", None
+    diagnosis = diagnose(labels, surveyed)
+    if diagnosis is not None and not diagnosis.certain:
+        return f"its mask cannot be corrected safely: {diagnosis.text}", None
+    return None, diagnosis
+
+
+def _mask(
+    sample: Sample, measured: Measured, surveyed: Surveyed, diagnosis: Diagnosis | None
+) -> tuple[np.ndarray, list[str]]:
+    """Class indices (uint8 H x W) of a mask, and what was corrected in it."""
+    assert sample.mask is not None, "the mask was measured"
+    assert measured.picture is not None, "the image was measured"
+    raw, done = sample.mask.read_mask(), []
+    if turned_by_exif(measured.picture, (raw.shape[0], raw.shape[1])):
+        raw = np.ascontiguousarray(orient(raw, measured.picture.orientation))
+        done.append(f"mask turned as its image's EXIF orientation {measured.picture.orientation} says")
+    if diagnosis is not None:
+        mask, text = _meant(raw, diagnosis, surveyed.table)
+        done.append(text)
+    else:
+        mask = surveyed.table.encode(raw, str(sample.mask.path))
+    if diagnosis is None or (diagnosis.cause == "interpolated" and len(surveyed.table) > 2):
+        mask, said = _without_ramps(raw, mask, measured)
+        done += said
+    return mask, done
+
+
+def _without_ramps(raw: np.ndarray, mask: np.ndarray, measured: Measured) -> tuple[np.ndarray, list[str]]:
+    """A mask smoothed between classes, without what may not be there: values between those of two neighbours."""
+    assert measured.labels is not None, "the mask was measured"
+    if raw.ndim == 3 or not seems_interpolated(measured.labels):
+        return mask, []
+    ramps = ramps_of(raw)
+    mask[ramps] = UNLABELLED
+    return mask, [f"{int(ramps.sum())} pixels between the values of their neighbours made unlabelled"]
+
+
+def _meant(raw: np.ndarray, diagnosis: Diagnosis, table: ClassTable) -> tuple[np.ndarray, str]:
+    """The class indices that were meant, and what was done."""
+    if diagnosis.cause == "color":
+        index = {int(code): place for place, code in enumerate(color_codes(table.colors))}
+        mask = _translated(color_codes(raw), index)
+        return mask, "colours translated to class indices"
+    if diagnosis.cause == "off-by-one":
+        shifted = np.where(raw == UNLABELLED, UNLABELLED, raw.astype(np.int64) - 1)
+        return table.encode(shifted, "the mask less 1"), "1 subtracted: classes were counted from 1"
+    if diagnosis.cause == "binary":
+        return (raw != 0).astype(np.uint8), "0 and another value read as background and foreground"
+    integers = {v: i for i, item in enumerate(table.classes) for v in item.values if isinstance(v, int)}
+    if raw.ndim == 2 and len(integers) == 2:
+        (low, first), (high, second) = sorted(integers.items())
+        mask = np.where(raw.astype(np.int64) * 2 < low + high, first, second).astype(np.uint8)
+        return mask, f"{diagnosis.pixels} pixels between {low} and {high} given to the nearer of the two"
+    keys = to_keys(raw)
+    length = int(keys.keys_HW.max()) + 1
+    lookup = np.full(length, UNLABELLED, np.uint8)
+    for key in np.flatnonzero(np.bincount(keys.keys_HW.ravel())).tolist():
+        value = keys.value(key)
+        if table.declares(value):
+            shape = (1, 1) if isinstance(value, int) else (1, 1, 3)
+            one = np.array(value if isinstance(value, int) else list(bytes.fromhex(value[1:])), np.int64).reshape(shape)
+            lookup[key] = table.encode(one.astype(np.uint8) if len(shape) == 3 else one, "a value")[0, 0]
+    return lookup[keys.keys_HW], f"{diagnosis.pixels} pixels between classes made unlabelled"
+
+
+def _translated(codes_HW: np.ndarray, index: dict[int, int]) -> np.ndarray:
+    """Indices of colour codes; unlabelled where a colour is no class's."""
+    known = np.array(sorted(index), np.int64)
+    places = np.searchsorted(known, codes_HW).clip(max=len(known) - 1)
+    indices = np.array([index[int(code)] for code in known], np.uint8)
+    return np.where(known[places] == codes_HW, indices[places], np.uint8(UNLABELLED))
+
+
+def _name(sample: Sample, names: Counter[tuple[str | None, str]]) -> str:
+    """A file name for a sample, without its split; a number makes it unique in its split."""
+    name = sample.id.removeprefix(f"{sample.split}/").replace("/", "-")
+    names[sample.split, name.lower()] += 1
+    count = names[sample.split, name.lower()]
+    return name if count == 1 else f"{name}-{count}"
+
+
+def _write_image(folder: Path, name: str, sample: Sample) -> None:
+    """Copy a plain file byte for byte; write the pixels of anything else."""
+    source = sample.image
+    if _is_plain(source):
+        with runs.replacing(folder / f"{name}{source.path.suffix}") as temporary:
+            shutil.copyfile(source.path, temporary)
+        return
+    pixels = source.read_image().pixels
+    if pixels.dtype == np.uint8 and pixels.shape[2] in (1, 3):
+        with runs.replacing(folder / f"{name}.png") as temporary:
+            Pillow.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(temporary, "PNG")
+        return
+    bands = pixels[..., 0] if pixels.shape[2] == 1 else pixels
+    planar = None if bands.ndim == 2 else "contig"
+    with runs.replacing(folder / f"{name}.tif") as temporary:
+        tifffile.imwrite(
+            temporary, bands, photometric="minisblack", planarconfig=planar, compression="zlib", metadata=None
+        )
+
+
+def _write_valid(path: Path, sample: Sample, shape: Sequence[int]) -> None:
+    """255 where the image has data, 0 elsewhere."""
+    valid = np.ones(tuple(shape), bool)
+    if sample.valid is not None:
+        valid &= is_marked(sample.valid.read_mask())
+    image: Image = sample.image.read_image()
+    if image.valid is not None:
+        valid &= image.valid
+    with runs.replacing(path) as temporary:
+        Pillow.fromarray(valid.astype(np.uint8) * np.uint8(255)).save(temporary, "PNG")
+
+
+def _is_plain(source: Source) -> bool:
+    """Whether a source is one whole file."""
+    return type(source) is Source and source.page is None and source.window is None

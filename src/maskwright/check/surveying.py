@@ -1,0 +1,217 @@
+"""One pass over all pairs: in parallel, and continued from a cache after an interruption.
+
+The cache is a file of JSON lines beside the page: one line for each pair, keyed by its sources and by size and time of
+all its files, so that a changed file is read again. A line that a killed process left half written is skipped.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import IO
+
+import cv2
+
+from maskwright import runs
+from maskwright.check.looking import files_of, look
+from maskwright.check.records import Measured, Unread
+from maskwright.datasets.classes import Value
+from maskwright.datasets.samples import Sample
+from maskwright.errors import SettingError
+
+__all__ = ["survey"]
+
+VERSION = 1
+"""Of the measurements: raised when what is measured changes, so that no old line is taken for a new one."""
+
+_BATCH = 8
+_WORTH_A_WORKER = 32
+"""Pairs for which starting another process pays."""
+
+_THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def survey(
+    samples: Sequence[Sample],
+    ignored: frozenset[Value],
+    *,
+    cache: Path | None = None,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Measured]:
+    """Measure every pair, in the order given.
+
+    Args:
+        samples: the pairs.
+        ignored: raw values of unlabelled pixels.
+        cache: a file to continue from and to add to; without one, nothing is kept.
+        workers: processes; by default one for each core, fewer for few pairs, none beside this one for very few.
+        progress: called with the pairs measured so far and their number.
+    """
+    keys = [_key(sample, ignored) for sample in samples]
+    known, stale = _load(cache)
+    found: dict[int, Measured] = {place: known[key] for place, key in enumerate(keys) if key in known}
+    todo = [place for place in range(len(samples)) if place not in found]
+    tell = progress or (lambda done, total: None)
+    tell(len(found), len(samples))
+    with _opened(cache) as file:
+        for place, measured in _measured(todo, samples, ignored, workers):
+            found[place] = measured
+            if file is not None:
+                file.write(_line(keys[place], measured))
+                file.flush()
+            tell(len(found), len(samples))
+    if cache is not None and (stale or len(known) + len(todo) > len(set(keys))):
+        runs.write_text(cache, "".join(_line(keys[place], found[place]) for place in range(len(samples))))
+    return [found[place] for place in range(len(samples))]
+
+
+def _measured(
+    todo: Sequence[int], samples: Sequence[Sample], ignored: frozenset[Value], workers: int | None
+) -> Iterator[tuple[int, Measured]]:
+    """Measure these places, in any order."""
+    if workers is None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        workers = min(cores, len(todo) // _WORTH_A_WORKER)
+    if workers <= 1:
+        with _one_thread():
+            for place in todo:
+                yield place, look(samples[place], ignored)
+        return
+    batches = [todo[start : start + _BATCH] for start in range(0, len(todo), _BATCH)][::-1]
+    while batches:
+        waiting: dict[Future[list[Measured]], Sequence[int]] = {}
+        with _pool(workers) as pool, suppress(BrokenProcessPool):
+            while batches or waiting:
+                while batches and len(waiting) < 3 * workers:
+                    future = pool.submit(_look_all, [samples[place] for place in batches[-1]], ignored)
+                    waiting[future] = batches.pop()
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    yield from zip(waiting[future], future.result(), strict=True)
+                    del waiting[future]
+        # Here something is only left if a decoder took its process down; whose file it was has to be found out.
+        yield from _one_by_one([place for batch in waiting.values() for place in batch], samples, ignored)
+
+
+def _one_by_one(
+    todo: Sequence[int], samples: Sequence[Sample], ignored: frozenset[Value]
+) -> Iterator[tuple[int, Measured]]:
+    """Measure pairs in a process that may die of one, and is then replaced."""
+    left = [*todo][::-1]
+    while left:
+        with _pool(1) as pool:
+            while left:
+                place, broken = left.pop(), False
+                try:
+                    measured = pool.submit(look, samples[place], ignored).result()
+                except BrokenProcessPool:
+                    measured, broken = _crashed(samples[place]), True
+                yield place, measured
+                if broken:
+                    break
+
+
+def _crashed(sample: Sample) -> Measured:
+    path = str(sample.image.path)
+    text = f"{path} or its mask cannot be read: the decoder crashed. Export or copy it again, or remove it."
+    return Measured(unread=(Unread(file=path, text=text),))
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Fresh processes (`spawn`: the same on all systems, and safe beside other threads), one thread each.
+
+    When the block is left early, by Ctrl-C say, what has not begun is dropped.
+    """
+    before = {name: os.environ.get(name) for name in _THREAD_LIMITS}
+    os.environ.update(dict.fromkeys(_THREAD_LIMITS, "1"))  # read when a process first imports numpy
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_begin)
+    try:
+        try:
+            pool.submit(int).result()
+        except BrokenProcessPool:
+            raise SettingError(
+                "The check cannot start other processes. In a program of your own, call it under "
+                "if __name__ == '__main__':, or with workers=1."
+            ) from None
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _begin() -> None:
+    cv2.setNumThreads(1)
+    # Ctrl-C reaches every process of a terminal; the first one decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """OpenCV on one thread: a pair is too small to divide."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+def _look_all(samples: Sequence[Sample], ignored: frozenset[Value]) -> list[Measured]:
+    return [look(sample, ignored) for sample in samples]
+
+
+def _key(sample: Sample, ignored: frozenset[Value]) -> str:
+    digest = blake2b(f"{VERSION} {sorted(map(str, ignored))} {sample.id}".encode(), digest_size=16)
+    for part in (sample.image, sample.mask, sample.valid):
+        digest.update(b"-" if part is None else f"{type(part).__name__} {part.identity()}".encode())
+    for path in files_of(sample):
+        digest.update(str(path.resolve()).encode())
+        with suppress(OSError):
+            status = path.stat()
+            digest.update(f"{status.st_size} {status.st_mtime_ns}".encode())
+    return digest.hexdigest()
+
+
+def _line(key: str, measured: Measured) -> str:
+    return json.dumps({"key": key, "measured": measured.to_json()}, separators=(",", ":")) + "\n"
+
+
+def _load(cache: Path | None) -> tuple[Mapping[str, Measured], bool]:
+    """The pairs that a cache knows, and whether it holds lines that are of no use."""
+    known: dict[str, Measured] = {}
+    if cache is None or not cache.is_file():
+        return known, False
+    stale = False
+    for line in cache.read_text("utf-8", errors="replace").splitlines():
+        try:
+            content = json.loads(line)
+            known[content["key"]] = Measured.from_json(content["measured"])
+        except (ValueError, KeyError, TypeError):
+            stale = True
+    return known, stale
+
+
+@contextmanager
+def _opened(cache: Path | None) -> Iterator[IO[str] | None]:
+    """The cache, open to add lines to."""
+    if cache is None:
+        yield None
+        return
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    with cache.open("a", encoding="utf-8") as file:
+        if file.tell():
+            file.write("\n")  # ends a line that a killed process left half written; empty lines are skipped
+        yield file

@@ -1,0 +1,145 @@
+"""Which class table the masks of a set are judged by, where none is declared and some masks may be wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from maskwright.check.records import Labels
+from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable, LabelClass, Value
+from maskwright.datasets.formats.layout import Layout
+from maskwright.datasets.problems import Problem
+from maskwright.datasets.values import Found, infer_classes
+from maskwright.errors import ClassTableError
+from maskwright.imaging.colors import color_rgb, default_color
+
+__all__ = ["Settled", "declared_table", "settle"]
+
+_MOST_PROVISIONAL = 64
+
+
+@dataclass(frozen=True)
+class Settled:
+    """The table that masks are judged by, where it comes from, and what is wrong with it."""
+
+    table: ClassTable
+    note: str
+    problem: Problem | None = None
+    certain: bool = True
+    """Whether masks can be translated by it; else it only serves to count by."""
+
+
+def declared_table(layout: Layout) -> ClassTable | None:
+    """The table of `classes.toml` or of the format, before any mask is read; raises ClassTableError if it is broken."""
+    return layout.classes if layout.table is None else ClassTable.load(layout.table)
+
+
+def settle(layout: Layout, declared: ClassTable | None, labels: Sequence[tuple[str, Labels]]) -> Settled:
+    """The class table of a set, given its masks (file name and measurements).
+
+    Without a declared table it is what training would infer from the values; where that fails, what it would infer
+    from the masks that look sound, so that the others can be named. Values 1 to K are classes counted from one.
+    """
+    folder = layout.masks_folder
+    if declared is not None:
+        where = str(layout.table) if layout.table is not None else f"the format ({layout.format})"
+        note = f"{where} declares {len(declared)} classes: {declared.describe()}"
+        return Settled(declared, note, _labels_folder_problem(layout, declared))
+    found = _found(labels)
+    try:
+        return Settled(*infer_classes(_of_most(labels, found), folder))
+    except ClassTableError as error:
+        text = str(error)
+    sound = _sound(labels)
+    if sound != found:
+        try:
+            table, note = infer_classes(sound, folder)
+            return Settled(table, f"{note} (judged by the masks that look sound)")
+        except ClassTableError:
+            pass
+    counted = sorted(value for value in sound if isinstance(value, int) and value != UNLABELLED)
+    if len(counted) == len([value for value in sound if value != UNLABELLED]) and 2 <= len(counted) <= 64:
+        first = counted[0]
+        if first == 1 and counted == list(range(1, len(counted) + 1)):
+            problem = Problem(
+                level="error",
+                kind="off-by-one",
+                files=(folder,),
+                what=f"The masks hold the values 1 to {counted[-1]}, never 0, and there is no {CLASSES_FILE}: classes "
+                "seem to be counted from 1.",
+                remedy=f"Classes count from 0: subtract 1 from every mask (check --fix does), or declare the values in "
+                f"{folder.parent / CLASSES_FILE}.",
+            )
+            return Settled(_named(counted), f"{folder} holds the values 1 to {counted[-1]}", problem)
+    what, _, remedy = text.partition("\n")
+    problem = Problem(level="error", kind="undecided-classes", files=(folder,), what=what, remedy=remedy.strip())
+    most = sorted(found, key=lambda value: -found[value].pixels)[:_MOST_PROVISIONAL]
+    values = sorted((value for value in most if value != UNLABELLED), key=lambda v: (isinstance(v, str), v))
+    return Settled(_named(values), "the classes cannot be told: every value counts as one", problem, certain=False)
+
+
+def _named(values: Sequence[Value]) -> ClassTable:
+    colors = [color_rgb(v) if isinstance(v, str) else default_color(i) for i, v in enumerate(values)]
+    return ClassTable(
+        classes=tuple(
+            LabelClass(name=f"class {value}", color=color, values=(value,))
+            for value, color in zip(values, colors, strict=True)
+        )
+    )
+
+
+def _found(labels: Sequence[tuple[str, Labels]]) -> dict[Value, Found]:
+    pixels: Counter[Value] = Counter()
+    first: dict[Value, str] = {}
+    for name, one in labels:
+        for count in one.counts:
+            pixels[count.value] += count.pixels
+            first.setdefault(count.value, name)
+    return _ordered({value: Found(number, first[value]) for value, number in pixels.items()})
+
+
+def _sound(labels: Sequence[tuple[str, Labels]]) -> dict[Value, Found]:
+    """The values of masks that look drawn: of the kind that most are (numbers or colours), few values, thick regions.
+
+    A value counts if it fills regions (a pixel and all its neighbours) in several masks: in two at least, and in one of
+    twenty. A set of fewer than four masks has to do with one.
+    """
+    colored = sum(one.colored for _, one in labels) * 2 > len(labels)
+    drawn = [(name, one) for name, one in labels if one.colored == colored and not one.jpeg and one.distinct <= 64]
+    holders = Counter(count.value for _, one in drawn for count in one.counts if count.flat)
+    needed = max(2 if len(drawn) >= 4 else 1, -(-len(drawn) // 20))
+    kept = {value for value, number in holders.items() if number >= needed}
+    return {value: item for value, item in _found(drawn).items() if value in kept}
+
+
+def _of_most(labels: Sequence[tuple[str, Labels]], found: dict[Value, Found]) -> dict[Value, Found]:
+    """Values found; of masks that hold 0 and 255, or 0 and 1, but never both, those of the larger number."""
+    if set(found) != {0, 1, 255}:
+        return found
+    held = [{count.value for count in one.counts} for _, one in labels]
+    if any({1, UNLABELLED} <= values for values in held):
+        return found
+    ones, others = (
+        [item for item, values in zip(labels, held, strict=True) if value in values] for value in (1, UNLABELLED)
+    )
+    return _ordered(_found(ones if len(ones) >= len(others) else others) | {0: found[0]})
+
+
+def _ordered(found: Mapping[Value, Found]) -> dict[Value, Found]:
+    return dict(sorted(found.items(), key=lambda item: (isinstance(item[0], str), item[0])))
+
+
+def _labels_folder_problem(layout: Layout, table: ClassTable) -> Problem | None:
+    """In a labels folder 255 is unlabelled, whatever `classes.toml` says: opening the data refuses it."""
+    name = next((item.name for item in table.classes if UNLABELLED in item.values), None)
+    if name is None or layout.table is None or layout.masks_folder.name.lower() != "labels":
+        return None
+    return Problem(
+        level="error",
+        kind="class-table",
+        files=(layout.table, layout.masks_folder),
+        what=f"{layout.masks_folder} is a labels folder, where 255 always means unlabelled, but {CLASSES_FILE} has 255 "
+        f"for {name!r}.",
+        remedy=f"If 255 is that class, rename the folder to masks; if not, write the value of {name!r} in the table.",
+    )

@@ -1,0 +1,116 @@
+"""Writing a data set in another format: `maskwright convert`.
+
+Masks are kept pixel for pixel in all formats; images are copied byte for byte wherever the format takes them. What a
+format cannot hold is listed. Every result has a `classes.toml` that gives Maskwright the classes back as they were,
+their order, names and colours; other programs pass over it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from maskwright.convert import coco, folder, labelme, voc, yolo
+from maskwright.convert.writing import Progress, Writing
+from maskwright.datasets.classes import CLASSES_FILE
+from maskwright.datasets.samples import Dataset
+from maskwright.errors import SettingError
+
+__all__ = ["TARGETS", "Conversion", "Target", "convert"]
+
+Target = Literal["folder", "coco", "voc", "yolo", "labelme"]
+
+TARGETS: dict[Target, Callable[[Writing], None]] = {
+    "folder": folder.write,
+    "coco": coco.write,
+    "voc": voc.write,
+    "yolo": yolo.write,
+    "labelme": labelme.write,
+}
+"""Writers by the name of their format."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversion:
+    """What was written."""
+
+    out: Path
+    to: Target
+    images: dict[str, int]
+    """How many in each split; "all" where the data has none."""
+    lost: tuple[str, ...]
+    """What the format cannot hold, a sentence each."""
+    notes: tuple[str, ...]
+    """What other programs should know of the result."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            "out": str(self.out),
+            "to": self.to,
+            "images": self.images,
+            "lost": list(self.lost),
+            "notes": list(self.notes),
+        }
+
+
+def convert(dataset: Dataset, out: Path, to: Target, *, progress: Progress = lambda done, total: None) -> Conversion:
+    """Write a data set, with all of its masks, as a new folder in another format. The data itself is only read.
+
+    The folder appears when it is complete: until then it is written under a hidden name beside it, which is removed if
+    anything goes wrong.
+
+    Args:
+        dataset: as `open_dataset` gives it.
+        out: the folder to write; new, or empty.
+        to: the format.
+        progress: called with the number of images written, and of all.
+
+    Raises:
+        SettingError: `out` is not new, lies within the data, or `to` is unknown.
+        DataError: its subclasses say which file cannot be read.
+    """
+    if to not in get_args(Target):
+        raise SettingError(f"--to {to}: unknown format. Expected {', '.join(TARGETS)}.")
+    _check_place(dataset, out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    hidden = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        writing = Writing(dataset, hidden, progress)
+        TARGETS[to](writing)
+        if len(writing.written_classes) >= _FEWEST:
+            writing.written_classes.save(hidden / CLASSES_FILE)
+        hidden.chmod(0o777 & ~_umask())
+        if out.exists():
+            out.rmdir()
+        hidden.replace(out)
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+    counts = {part or "all": len(samples) for part, samples in writing.parts.items()}
+    return Conversion(
+        out=out, to=to, images=counts, lost=tuple(writing.told("lost")), notes=tuple(writing.told("note"))
+    )
+
+
+_FEWEST = 2
+"""A class table of fewer classes is none."""
+
+
+def _check_place(dataset: Dataset, out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise SettingError(
+            f"{out} exists and is not empty. Expected a new folder, or an empty one. Choose another name."
+        )
+    if dataset.root.is_dir() and out.resolve().is_relative_to(dataset.root.resolve()):
+        raise SettingError(f"{out} lies within {dataset.root}, which is only read. Choose a folder elsewhere.")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,160 @@
+"""What writers of all formats share: names of files, images copied or written, masks as indices, and what is told."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import Literal, TypeVar
+
+import imagecodecs
+import numpy as np
+import tifffile
+
+from maskwright.datasets.classes import UNLABELLED, ClassTable
+from maskwright.datasets.samples import Dataset, Sample
+from maskwright.datasets.sources import Source
+from maskwright.datasets.values import THREADS
+from maskwright.imaging.images import IMAGE_SUFFIXES
+from maskwright.runs import replacing, write_bytes
+
+Progress = Callable[[int, int], None]
+T = TypeVar("T")
+
+_MOST_CHANNELS_OF_PNG = (1, 3)
+
+
+@dataclass
+class Writing:
+    """A conversion under way."""
+
+    dataset: Dataset
+    out: Path
+    """The folder to write into: hidden, and empty."""
+    progress: Progress
+    written_classes: ClassTable = field(init=False)
+    """The class table with the raw values of what is written."""
+    parts: dict[str | None, list[Sample]] = field(init=False)
+    """Samples by split."""
+    _told: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _lock: Lock = field(default_factory=Lock)
+
+    def __post_init__(self) -> None:
+        self.written_classes = self.dataset.classes
+        order = {"train": 0, "val": 1, "test": 2}
+        splits = sorted({sample.split for sample in self.dataset.samples}, key=lambda name: order.get(name or "", 3))
+        self.parts = {name: [s for s in self.dataset.samples if s.split == name] for name in splits}
+
+    def each(self, work: Callable[[Sample], T]) -> Iterator[tuple[Sample, T]]:
+        """Do something with every sample, several at once; gives results in order of samples, and shows progress."""
+        samples = self.dataset.samples
+        pool = ThreadPoolExecutor(THREADS)
+        try:
+            for done, (sample, result) in enumerate(zip(samples, pool.map(work, samples), strict=True), start=1):
+                yield sample, result
+                self.progress(done, len(samples))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def lost(self, text: str, count: int = 1) -> None:
+        """Say what the format cannot hold; "{}" in the text is how often it happened."""
+        with self._lock:
+            self._told["lost", text] += count
+
+    def note(self, text: str, count: int = 1) -> None:
+        """Say something about the result; "{}" in the text is how often it applies."""
+        with self._lock:
+            self._told["note", text] += count
+
+    def told(self, kind: Literal["lost", "note"]) -> list[str]:
+        """What was said."""
+        return [text.format(f"{count:,}") for (own, text), count in self._told.items() if own == kind]
+
+    def names(self, *, apart: bool = True, spaces: bool = True) -> dict[str, str]:
+        """A file name without suffix for every sample's id.
+
+        With `apart`, splits have folders of their own, so that names differ within each; else in all of the data.
+        Without `spaces`, white space becomes "_".
+        """
+        names: dict[str, str] = {}
+        taken: set[tuple[str | None, str]] = set()
+        for sample in self.dataset.samples:
+            plain = sample.id.removeprefix(f"{sample.split}/") if sample.split else sample.id
+            name = re.sub(r'[/\\:*?"<>|\x00-\x1f]', "-", plain)
+            name = name if spaces else re.sub(r"\s", "_", name)
+            place = sample.split if apart else None
+            if (place, name) in taken and sample.split:
+                name = f"{sample.split}-{name}"
+            while (place, name) in taken:
+                name += "-2"
+            taken.add((place, name))
+            names[sample.id] = name
+            if name != plain:
+                self.note("{} images have other names than in the data")
+        return names
+
+    def read_mask(self, sample: Sample) -> np.ndarray:
+        """The mask as class indices, 255 where unlabelled, or where the image has no data."""
+        if sample.valid is not None:
+            self.lost("valid/ of {} images: pixels without data are only unlabelled")
+        return self.dataset.read(sample).mask
+
+    def put_image(self, sample: Sample, folder: Path, name: str) -> Path:
+        """Copy an image byte for byte; a page, a window or bands of several files become a file of their own."""
+        source = sample.image
+        if is_whole_file(source):
+            path = folder / f"{name}{source.path.suffix}"
+            with replacing(path) as temporary:
+                shutil.copyfile(source.path, temporary)
+            if source.header().orientation != 1:
+                self.note("{} images are turned by their EXIF orientation; programs that ignore it see masks turned")
+            return path
+        image = source.read_image()
+        self.lost("{} pages or windows became image files: pixels are the same, other data (map, EXIF) is not kept")
+        return write_native(folder / name, image.pixels)
+
+    def say_groups(self) -> None:
+        """Say that groups are lost, if there are any."""
+        grouped = sum(sample.group is not None for sample in self.dataset.samples)
+        if grouped:
+            self.lost("groups (patient, slide, video) of {} images", grouped)
+
+
+def is_whole_file(source: Source) -> bool:
+    """Whether a source is all of one image file, which can be copied."""
+    plain = type(source) is Source and source.page is None and source.window is None
+    return plain and source.path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def write_native(path: Path, pixels: np.ndarray) -> Path:
+    """Write native values (`H x W x C`) without loss: PNG if it can hold them, else TIFF; returns the file.
+
+    `path` has no suffix.
+    """
+    channels = pixels.shape[2]
+    if pixels.dtype in (np.uint8, np.uint16) and channels in _MOST_CHANNELS_OF_PNG:
+        file = path.with_name(f"{path.name}.png")
+        write_bytes(file, bytes(imagecodecs.png_encode(pixels if channels == 3 else pixels[..., 0])))
+        return file
+    file = path.with_name(f"{path.name}.tif")
+    with replacing(file) as temporary:
+        if channels == 1:
+            tifffile.imwrite(temporary, pixels[..., 0], photometric="minisblack", compression="zlib")
+        else:
+            tifffile.imwrite(temporary, pixels, photometric="minisblack", planarconfig="contig", compression="zlib")
+    return file
+
+
+def background_of(classes: ClassTable, is_background: Callable[[str], bool]) -> int | None:
+    """The index of the class that pixels without an annotation belong to."""
+    return next((index for index, name in enumerate(classes.names) if is_background(name)), None)
+
+
+def present(mask: np.ndarray) -> Sequence[int]:
+    """The indices in a mask, 255 for unlabelled included, in order."""
+    return np.flatnonzero(np.bincount(mask.ravel(), minlength=UNLABELLED + 1)).tolist()

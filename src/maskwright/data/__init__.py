@@ -1,1 +1,0 @@
-"""Images, masks and class tables: reading them, checking them, and turning them into training and test pairs."""

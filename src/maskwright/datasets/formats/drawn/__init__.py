@@ -1,0 +1,1 @@
+"""Formats that hold drawn shapes: polygons, boxes and run lengths of annotation tools."""

@@ -1,0 +1,333 @@
+"""COCO: JSON files with images, categories, and outlines or run lengths of objects (cocodataset.org/#format-data).
+
+    DATA/annotations/instances_train2017.json    objects: {"images": [{"id", "file_name", "width", "height"}],
+    DATA/annotations/stuff_train2017.json          "categories": [{"id", "name"}], "annotations": [{"image_id",
+    DATA/train2017/NAME.jpg  or  images/...        "category_id", "iscrowd", "segmentation"}]}
+
+A segmentation is a list of polygons [x, y, x, y, ...], all of which belong to the object; or {"size": [height, width],
+"counts"} with run lengths down the columns, as a list or compressed as text. Also read are one JSON file beside its
+images, or beside `images/` (as CVAT, Label Studio and FiftyOne export); `train/_annotations.coco.json` (Roboflow); and
+the path of one such file. A word of the file's name, or of its folder's, gives the split.
+
+Raw values are category ids. Objects become regions so: in every image, larger ones are painted first, so that smaller
+ones stay visible. Crowds count as what they are a crowd of. Pixels of no object are the class "background"; in files
+whose name has "stuff" in it, where everything was to be labelled, they are unlabelled. Where a split has both files,
+objects are painted over stuff; its category "other", which only says that an object is there, is then unlabelled.
+Panoptic, keypoint and caption files are left out. A folder that has `masks/` too is not read as COCO.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maskwright.datasets.classes import ClassTable
+from maskwright.datasets.formats.drawn import rle
+from maskwright.datasets.formats.drawn.annotations import (
+    DrawnHere,
+    Entry,
+    Folders,
+    LeftOut,
+    class_table,
+    damaged,
+    free_value,
+    is_background,
+    noting,
+    samples_of,
+    split_of,
+    table_file,
+    unused_notes,
+)
+from maskwright.datasets.formats.drawn.shapes import Polygon, Runs, Shape
+from maskwright.datasets.formats.layout import Layout, counted, found
+from maskwright.datasets.problems import Problem
+from maskwright.datasets.sources import Source
+from maskwright.errors import ClassTableError, DataError
+
+_FIRST_KEY = re.compile(rb'\s*\{\s*"(info|licenses?|images|annotations|categories|type)"')
+_MOST_FILES = 64
+"""A folder with more JSON files has one for each image, which is another format."""
+
+
+@dataclass(frozen=True)
+class _Annotation:
+    image: Any
+    category: Any
+    shapes: tuple[Shape, ...]
+    broken: str | None = None
+    """Why it has no shapes."""
+
+
+@dataclass(frozen=True)
+class _File:
+    path: Path
+    split: str | None
+    stuff: bool
+    images: list[dict[str, Any]]
+    categories: list[dict[str, Any]]
+    annotations: list[_Annotation] | None
+
+
+def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout | None:
+    """Read COCO annotations; see `layout.Reader` and the module.
+
+    Raises:
+        DataError: a file is damaged, or has boxes only.
+        PairingError: images are not there, or described twice.
+        ClassTableError: files do not agree on a category.
+    """
+    paths = _annotation_files(root)
+    if not paths:
+        return None
+    files = [_parse(path, _split(path, root)) for path in paths]
+    notes = []
+    if masks:
+        without = [str(file.path) for file in files if file.annotations is None]
+        notes += [f"{name}: left out, having no annotations" for name in without]
+        files = [file for file in files if file.annotations is not None]
+        if not files:
+            raise DataError(f"{without[0]} has images and no annotations. Expected masks. Give a folder that has some.")
+    categories = _categories(files)
+    merged = {file.split for file in files if file.stuff} & {file.split for file in files if not file.stuff}
+    nothing = free_value(int(item["id"]) for item in categories)
+    folders = _image_folders(root, {file.split for file in files}, paths)
+    left = LeftOut()
+    entries = [
+        entry
+        for split in dict.fromkeys(file.split for file in files)
+        for entry in _entries([f for f in files if f.split == split], masks, nothing, folders[split], left, problems)
+    ]
+    samples = samples_of(entries, problems)
+    dropped = [item["name"] for item in categories if merged and item["name"] == "other" and item["stuff"]]
+    labels = [(c["name"], int(c["id"]), c["color"]) for c in categories if c["name"] not in dropped]
+    stuff = any(file.stuff for file in files)
+    used = [sample.image.path for sample in samples]
+    for split, folder in folders.items():
+        within = [path for path, sample in zip(used, samples, strict=True) if sample.split == split]
+        listed_in = next((str(file.path) for file in files if file.split == split), "")
+        notes += unused_notes(folder, within, f"an entry in {listed_in}") if listed_in else []
+    if masks:
+        notes += left.notes(root) + _remarks(labels, samples, nothing, stuff=stuff, merged=bool(merged))
+    at = root if root.is_dir() else root.parent
+    return Layout(
+        format="COCO",
+        samples=samples,
+        masks_folder=paths[0].parent,
+        home=at,
+        table=table_file(at, at.parent) if root.is_file() else table_file(at),
+        classes=_table(labels, nothing, stuff=stuff) if masks else None,
+        notes=(found(root, "COCO", samples, masks=masks), *notes),
+    )
+
+
+def _annotation_files(root: Path) -> list[Path]:
+    if root.is_file():
+        return [root] if root.suffix.lower() == ".json" and _is_coco(root) else []
+    if not root.is_dir() or (root / "masks").is_dir():
+        return []
+    places = [root / "annotations", root, *(child for child in sorted(root.iterdir()) if split_of(child.name))]
+    for some in (places[:1], places[1:2], places[2:]):
+        listed = [sorted(place.glob("*.json")) for place in some if place.is_dir()]
+        paths = [path for paths in listed if len(paths) <= _MOST_FILES for path in paths if _is_coco(path)]
+        names = {path.name for path in paths}
+        # Keypoint files repeat the persons of the instance files.
+        paths = [p for p in paths if p.name.replace("person_keypoints", "instances") not in names - {p.name}]
+        if paths:
+            return paths
+    return []
+
+
+def _is_coco(path: Path) -> bool:
+    """By its first key, and by the keys somewhere in it: images and categories, and outlines if annotations."""
+    with path.open("rb") as file:
+        start = file.read(4096).removeprefix(b"\xef\xbb\xbf")
+        if not _FIRST_KEY.match(start):
+            return False
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            if content.find(b'"images"') < 0 or content.find(b'"categories"') < 0:
+                return False
+            return content.find(b'"segments_info"') < 0
+
+
+def _parse(path: Path, split: str | None) -> _File:
+    expected = 'COCO: {"images": [...], "categories": [...], "annotations": [...]}'
+    try:
+        content = json.loads(path.read_bytes(), object_hook=_compact)
+    except (ValueError, OSError, RecursionError) as error:
+        raise damaged(path, str(error), expected) from None
+    parts = [content.get(key) for key in ("images", "categories")]
+    annotations = content.get("annotations")
+    if not all(isinstance(part, list) and all(isinstance(item, dict) for item in part) for part in parts):
+        raise damaged(path, "its images or categories are no lists of entries", expected)
+    for item in parts[0]:
+        if not isinstance(item.get("file_name"), str) or "id" not in item:
+            raise damaged(path, f"an image has no id or file_name: {str(item)[:100]}", expected)
+    for item in parts[1]:
+        if not isinstance(item.get("id"), int) or not isinstance(item.get("name"), str):
+            raise damaged(path, f"a category has no whole number as id, or no name: {str(item)[:100]}", expected)
+    if annotations is not None:
+        plain = [item for item in annotations if not isinstance(item, _Annotation)]
+        if plain and len(plain) == len(annotations):
+            raise DataError(
+                f"{path} has boxes and no outlines: its annotations have no segmentation. Expected polygons or run "
+                "lengths. Boxes do not say which pixels belong to an object; draw outlines."
+            )
+        annotations = [
+            item if isinstance(item, _Annotation) else _Annotation(item.get("image_id"), item.get("category_id"), ())
+            for item in annotations
+        ]
+    stuff = "stuff" in path.stem.lower()
+    return _File(path, split, stuff, parts[0], parts[1], annotations)
+
+
+def _compact(entry: dict[str, Any]) -> Any:
+    """Turn annotations into shapes as they are parsed: as numbers of Python, those of COCO take gigabytes."""
+    if "segmentation" not in entry:
+        return entry
+    try:
+        shapes, broken = _shapes(entry["segmentation"]), None
+    except (ValueError, KeyError, TypeError) as error:
+        shapes, broken = (), str(error) or type(error).__name__
+    return _Annotation(entry.get("image_id"), entry.get("category_id"), shapes, broken)
+
+
+def _shapes(segmentation: Any) -> tuple[Shape, ...]:
+    if isinstance(segmentation, dict):
+        height, width = segmentation["size"]
+        counts = segmentation["counts"]
+        lengths = rle.decompress(counts) if isinstance(counts, str) else np.array(counts, np.int64)
+        return (Runs.of(lengths, 0, 0, int(height), int(width), by_columns=True),)
+    polygons = segmentation if segmentation and isinstance(segmentation[0], list) else [segmentation]
+    return tuple(Polygon.of(polygon) for polygon in polygons if polygon)
+
+
+def _categories(files: Sequence[_File]) -> list[dict[str, Any]]:
+    """All categories by id, with name, colour, and whether they are stuff; without a name for groups of others."""
+    by_id: dict[int, dict[str, Any]] = {}
+    for file in files:
+        for item in file.categories:
+            color = item.get("color")
+            valid = isinstance(color, list) and len(color) == 3 and all(type(v) is int and 0 <= v < 256 for v in color)
+            new = {"id": item["id"], "name": item["name"], "color": tuple(color or ()) if valid else None}
+            before = by_id.setdefault(item["id"], new | {"stuff": file.stuff, "file": file.path})
+            if before["name"] != item["name"]:
+                raise ClassTableError(
+                    f"The category {item['id']} is {before['name']!r} in {before['file']} and {item['name']!r} in "
+                    f"{file.path}. Expected one name for each id in all files. Export them together."
+                )
+    # Roboflow declares the name of the whole as category 0, and the others as its members.
+    groups = {item.get("supercategory") for file in files for item in file.categories}
+    used = {a.category for file in files for a in file.annotations or ()}
+    return [c for _, c in sorted(by_id.items()) if c["name"] not in groups or c["id"] in used or c["id"] != 0]
+
+
+def _split(path: Path, root: Path) -> str | None:
+    """What the file's name says; else the name of its folder, if that is within what was given."""
+    return split_of(path.stem) or (split_of(path.parent.name) if path.parent not in (root, root.parent) else None)
+
+
+def _image_folders(root: Path, splits: Iterable[str | None], paths: Sequence[Path]) -> dict[str | None, Folders]:
+    """Where the images of every split lie: beside the file, in the root, in `images/`, in the split's own folders."""
+    at = root if root.is_dir() else root.parent
+    at = at.parent if root.is_file() and at.name == "annotations" else at
+    inner = [child for child in sorted(at.iterdir()) if child.is_dir() and child.name != "annotations"]
+    images = at / "images"
+    inner += [child for child in sorted(images.iterdir()) if child.is_dir()] if images.is_dir() else []
+    return {
+        split: Folders(
+            [child for child in inner if split and split_of(child.name) == split]
+            + [at, images, *(path.parent for path in paths)]
+            + [child for child in inner if split is None or split_of(child.name) is None]
+        )
+        for split in splits
+    }
+
+
+def _entries(
+    files: Sequence[_File],
+    masks: bool,
+    nothing: int,
+    folders: Folders,
+    left: LeftOut,
+    problems: list[Problem] | None,
+) -> list[Entry]:
+    """The images of one split; those of several files with one name are one image."""
+    merged = any(file.stuff for file in files) and not all(file.stuff for file in files)
+    images: dict[str, tuple[_File, dict[str, Any]]] = {}
+    layers: defaultdict[str, list[tuple[bool, float, int, Shape]]] = defaultdict(list)
+    entries = []
+    for file in files:
+        names = {item["id"]: item["file_name"] for item in file.images}
+        categories = {item["id"]: item["name"] for item in file.categories}
+        for item in file.images:
+            if item["file_name"] in images and images[item["file_name"]][0].stuff == file.stuff:
+                entries.append(_entry(file, item, None, folders))
+            images.setdefault(item["file_name"], (file, item))
+        for annotation in file.annotations or () if masks else ():
+            name = names.get(annotation.image)
+            if annotation.category not in categories:
+                raise damaged(
+                    file.path, f"an annotation has the category {annotation.category!r}", "a category that is declared"
+                )
+            if name is None:
+                left.add("annotations of images that are not listed", str(file.path))
+            elif not annotation.shapes:
+                why = f" ({annotation.broken})" if annotation.broken else ""
+                left.add("annotations without an outline" if not why else "broken outlines", name + why)
+            elif not (merged and file.stuff and categories[annotation.category] == "other"):
+                area = sum(shape.area for shape in annotation.shapes)
+                layers[name] += [(file.stuff, area, annotation.category, shape) for shape in annotation.shapes]
+    for name, (file, item) in images.items():
+        ordered = sorted(layers[name], key=lambda layer: (not layer[0], -layer[1]))
+        with noting(problems, file.path):
+            entries.append(_entry(file, item, [(layer[2], layer[3]) for layer in ordered], folders, nothing))
+    return entries if masks else [replace(entry, mask=None) for entry in entries]
+
+
+def _entry(
+    file: _File, item: dict[str, Any], shapes: Sequence[tuple[int, Shape]] | None, folders: Folders, nothing: int = 0
+) -> Entry:
+    name = item["file_name"]
+    path = folders.find(name)
+    image = None if path is None else Source(path=path)
+    mask = None
+    if image is not None and shapes is not None:
+        declared: Any = item.get("height"), item.get("width")
+        size: tuple[int, int] = declared if all(type(side) is int for side in declared) else image.header().shape
+        for _, shape in shapes:
+            if isinstance(shape, Runs) and (shape.height, shape.width) != size:
+                raise damaged(
+                    file.path,
+                    f"run lengths of {name} are of {shape.width} x {shape.height} pixels, and it is {size[1]} x "
+                    f"{size[0]}",
+                    "the same size",
+                )
+        mask = DrawnHere(path=file.path, size=size, background=nothing, shapes=tuple(shapes))
+    return Entry(name=name, image=image, mask=mask, split=file.split, file=file.path)
+
+
+def _table(labels: Sequence[tuple[str, int, Any]], nothing: int, *, stuff: bool) -> ClassTable:
+    return class_table(labels, background=None if stuff else nothing, unlabelled=(nothing,) if stuff else ())
+
+
+def _remarks(
+    labels: Sequence[tuple[str, int, Any]], samples: Sequence[Any], nothing: int, *, stuff: bool, merged: bool
+) -> list[str]:
+    named = [name for name, _, _ in labels if is_background(name)]
+    rest = "unlabelled" if stuff else f"the class {named[0] if named else 'background'!r}"
+    notes = [
+        ("things are drawn over stuff, and larger ones first" if merged else "larger objects are drawn first")
+        + f", so that smaller ones stay visible; pixels of no object are {rest} (raw value {nothing})"
+    ]
+    empty = sum(isinstance(sample.mask, DrawnHere) and not sample.mask.shapes for sample in samples)
+    if empty:
+        notes.append(f"{counted(empty, 'image')} without annotations: all {rest}")
+    return notes

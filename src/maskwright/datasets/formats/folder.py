@@ -1,0 +1,346 @@
+"""The folder family: images and masks in sibling folders, or side by side, paired by name.
+
+    DATA/images/NAME.*                  also image, imgs, img
+    DATA/masks/NAME.*  or  labels/      one value (or colour) for each class; in labels/ 255 is always unlabelled;
+                                        also mask, label, annotations, annots, gt, ground_truth, segmentations, ...
+    DATA/valid/NAME.*                   optional: 0 where the image has no data
+    DATA/classes.toml                   optional: beside images/, or above the splits
+
+or the same within DATA/train, DATA/val and DATA/test, or with the splits inside (DATA/images/train and
+DATA/masks/train), or as twins (DATA/train and DATA/train_masks, DATA/train_images and DATA/train_labels).
+
+Masks may be named after their images (NAME_mask, mask_NAME, NAME_L, ...), and then may lie beside them in one folder;
+so may NAME.jpg and its mask NAME.png. Nothing is dropped in silence: files without a partner are errors, and what is no
+image is noted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from maskwright.datasets.classes import CLASSES_FILE
+from maskwright.datasets.formats.layout import SPLITS, Layout, counted, folders_in, found
+from maskwright.datasets.formats.pairing import check_pairs, files_in, is_image, matched, pairs_within, suffixes
+from maskwright.datasets.problems import Problem
+from maskwright.datasets.samples import Sample, Source
+from maskwright.errors import ClassTableError, DataError, EmptyDataError, PairingError, UnreadableFileError
+from maskwright.imaging.images import IMAGE_SUFFIXES
+from maskwright.names import listed
+
+IMAGES = ("images", "image", "imgs", "img")
+MASKS = (
+    "masks", "labels", "mask", "label", "annotations", "annotation", "annots", "annot", "gt", "groundtruth",
+    "segmentations", "segmentation", "seg", "targets", "target",
+)  # fmt: skip
+"""Names of folders, in lower case and without underscores, hyphens and blanks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """A folder of images, and where its masks are."""
+
+    split: str | None
+    home: Path
+    """The folder that images and masks are in together."""
+    images: Path
+    masks: Path | None
+    """None where there is no folder of them, or none are wanted."""
+    valid: Path | None = None
+
+
+def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout | None:
+    """Find and pair the files of a folder; see `layout.Reader`.
+
+    With `masks` false `root` may also be a plain folder of images, or one image.
+
+    Raises:
+        DataError: the layout is ambiguous.
+        EmptyDataError: there are no images.
+        PairingError: a file has no partner, or two have one stem.
+        ClassTableError: class tables of splits differ.
+    """
+    if not root.is_dir():
+        return None if masks or not root.exists() else _one_image(root)
+    parts = _split_homes(root, masks=masks) or _split_insides(root, masks=masks) or _twins(root, masks=masks)
+    parts = parts or _side_by_side(root, masks=masks)
+    if not parts and masks:
+        return None
+    if not parts:
+        parts = [_Part(split=None, home=root, images=root, masks=None)]
+    samples: list[Sample] = []
+    notes: list[str] = []
+    for part in parts:
+        read_part = _read_part(part, masks=masks, problems=problems)
+        if read_part is None and part.split in ("val", "test"):
+            home = part.home if part.home != root else part.images
+            notes.append(f"{home} has no masks or labels folder: its images are left out")
+            continue
+        if read_part is None:
+            _no_masks(part.home)
+        samples += read_part[0]
+        notes += read_part[1] + _unusual(part)
+    if masks and not samples and not problems:
+        _no_masks(parts[0].home)
+    places = {part.masks.name.lower() for part in parts if part.masks is not None and part.masks.parent == part.home}
+    if masks and len({name in ("labels", "label") for name in places}) > 1:
+        both = ", ".join(str(part.masks) for part in parts)
+        raise DataError(f"{root} has masks and labels folders: {both}. Expected one name in all splits; rename some.")
+    first = next((part for part in parts if part.masks), parts[0])
+    return Layout(
+        format="folder",
+        samples=tuple(samples),
+        masks_folder=(first.masks or first.images) if masks else root,
+        home=first.home,
+        table=_table(root, [part.home for part in parts]),
+        notes=(found(root, "folder", samples, masks=masks), *notes, *_not_read(root, parts)),
+    )
+
+
+def unknown(root: Path) -> DataError:
+    """The error for a place that no reader knows."""
+    if not root.exists():
+        return DataError(f"{root} does not exist. Expected a folder like this:\n\n{_tree(root)}")
+    if not root.is_dir():
+        return DataError(
+            f"{root} is a file. Expected a folder like this, or a manifest (.csv), a list (.txt), annotations (.json, "
+            f".xml), or a TIFF stack beside its labels:\n\n{_tree(root.with_suffix(''))}"
+        )
+    text = f"{root} holds no images with masks that Maskwright recognises. Found there: {_contents(root)}.\n"
+    parent = root.parent
+    if _plain(root.name) in (*IMAGES, *MASKS) and _images_folder(parent):
+        text += f"Did you mean {parent}?\n"
+    return EmptyDataError(
+        f"{text}Expected this layout, or the same within train, val and test folders, or that of a published data set "
+        f"(see docs/data.md):\n\n{_tree(root)}"
+    )
+
+
+def child(folder: Path, *names: str) -> Path | None:
+    """A folder's child folder of one of these names, in any case; underscores, hyphens and blanks do not count."""
+    places = {name: place for place, name in enumerate(names)}
+    fitting = [name for name in folders_in(folder) if _plain(name) in places]
+    return folder / min(fitting, key=lambda name: places[_plain(name)]) if fitting else None
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "").replace(" ", "")
+
+
+def _one_image(path: Path) -> Layout:
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        raise UnreadableFileError(f"{path} is no image. Expected a folder, or a file with {suffixes()}.")
+    sample = Sample(id=path.stem, image=Source(path=path))
+    return Layout(format="image", samples=(sample,), masks_folder=path.parent)
+
+
+def _split_homes(root: Path, *, masks: bool) -> list[_Part]:
+    """The folders that hold an images folder: `root` itself, or its splits."""
+    parts: list[_Part] = []
+    for split, names in SPLITS.items():
+        homes = [home for name in names if (home := child(root, name)) and _images_folder(home)]
+        if len(homes) > 1:
+            raise DataError(f"{' and '.join(map(str, homes))} are both the split {split!r}. Expected one; merge them.")
+        parts += [_home(home, split, masks=masks) for home in homes]
+    images = _images_folder(root)
+    if images is None:
+        return parts
+    if parts:
+        both = ", ".join(str(part.home) for part in parts)
+        raise DataError(
+            f"{root} has an images folder and splits ({both}), so it is unclear what belongs to it. Expected one or "
+            f"the other. Give one of the folders, or move {images} into {root / 'train'}."
+        )
+    if child(images, *[name for names in SPLITS.values() for name in names]) and not any(
+        map(is_image, images.iterdir())
+    ):
+        return []
+    return [_home(root, None, masks=masks)]
+
+
+def _home(home: Path, split: str | None, *, masks: bool) -> _Part:
+    images = _images_folder(home)
+    assert images is not None
+    return _Part(
+        split=split,
+        home=home,
+        images=images,
+        masks=_masks_folder(home) if masks else None,
+        valid=child(home, "valid"),
+    )
+
+
+def _split_insides(root: Path, *, masks: bool) -> list[_Part]:
+    """Splits within the folders: images/train and masks/train."""
+    images = _images_folder(root)
+    if images is None:
+        return []
+    truth, valid = _masks_folder(root) if masks else None, child(root, "valid")
+    return [
+        _Part(
+            split=split,
+            home=root,
+            images=inside,
+            masks=child(truth, *names) if truth else None,
+            valid=child(valid, *names) if valid else None,
+        )
+        for split, names in SPLITS.items()
+        if (inside := child(images, *names))
+    ]
+
+
+def _twins(root: Path, *, masks: bool) -> list[_Part]:
+    """Splits in folders of their own for images and for masks: train and train_masks."""
+    parts = []
+    for split, names in SPLITS.items():
+        images = child(root, *[name + word for name in names for word in ("", *IMAGES)])
+        truth = child(root, *[name + word for name in names for word in MASKS])
+        if images is not None and any(map(is_image, images.iterdir())):
+            parts.append(_Part(split=split, home=root, images=images, masks=truth))
+    if not any(part.masks for part in parts):
+        return []
+    return parts if masks else [_Part(split=p.split, home=p.home, images=p.images, masks=None) for p in parts]
+
+
+def _side_by_side(root: Path, *, masks: bool) -> list[_Part]:
+    """Images with their masks in one folder: `root`, or its splits."""
+    parts = [
+        _Part(split=split, home=home, images=home, masks=None)
+        for split, names in SPLITS.items()
+        if (home := child(root, *names)) and any(map(is_image, home.iterdir()))
+    ]
+    if not masks:
+        return parts if not any(map(is_image, root.iterdir())) else []
+    parts = [part for part in parts if pairs_within(part.images, [])]
+    if parts or not pairs_within(root, []):
+        return parts
+    return [_Part(split=None, home=root, images=root, masks=None)]
+
+
+def _read_part(part: _Part, *, masks: bool, problems: list[Problem] | None) -> tuple[list[Sample], list[str]] | None:
+    """Pair the files of one folder of images; None where masks are wanted and there are none."""
+    truth: dict[str, Path] = {}
+    if masks and part.masks is None:
+        within = pairs_within(part.images, problems)
+        if within is None:
+            return None
+        images, truth, notes = within
+    else:
+        beside = set() if masks else _masks_beside(part.images)
+        images, notes = files_in(part.images, problems, beside)
+        notes += [f"{part.images}: {counted(len(beside), 'mask')} beside the images passed over"] if beside else []
+    if part.masks is not None:
+        truth, more = files_in(part.masks, problems)
+        images, truth, note = matched(images, truth, part.masks)
+        notes += [*more, *([note] if note else [])]
+        check_pairs(part.images, images, part.masks, truth, problems)
+    valid: dict[str, Path] = {}
+    if part.valid is not None:
+        valid, more = files_in(part.valid, problems)
+        notes += [*more, f"{part.valid} says where images have data; elsewhere they are unlabelled"]
+        check_pairs(part.images, images, part.valid, valid, problems)
+    samples = [
+        Sample(
+            id=stem if part.split is None else f"{part.split}/{stem}",
+            image=Source(path=path),
+            mask=Source(path=truth[stem]) if masks else None,
+            valid=Source(path=valid[stem]) if part.valid else None,
+            split=part.split,
+        )
+        for stem, path in images.items()
+        if (not masks or stem in truth) and (part.valid is None or stem in valid)
+    ]
+    return samples, notes
+
+
+def _masks_beside(folder: Path) -> set[Path]:
+    """Masks that lie with their images in a folder, by their names."""
+    try:
+        within = pairs_within(folder, [])
+    except DataError:  # unclear which of them are masks
+        return set()
+    return set(within[1].values()) if within else set()
+
+
+def _unusual(part: _Part) -> list[str]:
+    """A note on which folders were taken for images and masks, where their names are not the common ones."""
+    if part.masks is None or (_plain(part.images.name) == "images" and _plain(part.masks.name) in ("masks", "labels")):
+        return []
+    return [f"images are those of {part.images}, masks those of {part.masks}"]
+
+
+def _images_folder(folder: Path) -> Path | None:
+    """The folder of images; raises DataError if there are two."""
+    found_images = [path for name in IMAGES if (path := child(folder, name))]
+    if len(found_images) > 1:
+        both = " and ".join(path.name for path in found_images)
+        raise DataError(
+            f"{folder} has both {both}, so it is unclear which holds the images. Expected one of them. Rename or move "
+            "the other."
+        )
+    return found_images[0] if found_images else None
+
+
+def _masks_folder(folder: Path) -> Path | None:
+    """The folder of masks, if there is one; raises DataError if there are two."""
+    candidates = [path for name in MASKS if (path := child(folder, name))]
+    if len(candidates) > 1:  # annotations/ may hold something else
+        candidates = [path for path in candidates if any(map(is_image, path.rglob("*")))]
+    if len(candidates) > 1:
+        both = " and ".join(path.name for path in candidates)
+        raise DataError(
+            f"{folder} has both {both}, so it is unclear which holds the truth. Expected one of them. Rename or move "
+            "the other."
+        )
+    return candidates[0] if candidates else None
+
+
+def _not_read(root: Path, parts: Sequence[_Part]) -> list[str]:
+    """A note on the folders in `root` that are passed over."""
+    read_folders = [path for part in parts for path in (part.home, part.images, part.masks, part.valid) if path]
+    used = {path.relative_to(root).parts[:1] for path in read_folders}
+    skipped = [name for name in folders_in(root) if (name,) not in used]
+    if all(part.masks is None for part in parts):  # masks that nobody asked for
+        skipped = [name for name in skipped if _plain(name) not in MASKS]
+    listed_names = listed([f"{name}/" for name in skipped])
+    return [f"{root}: not read: {listed_names}"] if skipped and all(part.images != root for part in parts) else []
+
+
+def _table(root: Path, parts: Sequence[Path]) -> Path | None:
+    """The class table: at the root, beside the images, or above a split that was given by itself."""
+    places = [root, *parts]
+    if root.resolve().name.lower() in {name for names in SPLITS.values() for name in names}:
+        places.append(root.resolve().parent)
+    tables = [path for place in dict.fromkeys(places) if (path := place / CLASSES_FILE).is_file()]
+    if root in parts:
+        return tables[0] if tables else None
+    for other in tables[1:]:
+        if other.read_bytes() != tables[0].read_bytes():
+            raise ClassTableError(
+                f"{tables[0]} and {other} differ. Expected one class table for all splits. Keep one, as "
+                f"{root / CLASSES_FILE}."
+            )
+    return tables[0] if tables else None
+
+
+def _no_masks(folder: Path) -> NoReturn:
+    raise PairingError(
+        f"{folder} has images and no masks. Found there: {_contents(folder)}. Expected a folder masks or labels beside "
+        f"images:\n\n{_tree(folder)}"
+    )
+
+
+def _contents(folder: Path) -> str:
+    names = [f"{path.name}{'/' if path.is_dir() else ''}" for path in sorted(folder.iterdir())]
+    return listed([name for name in names if not name.startswith(".")]) or "nothing"
+
+
+def _tree(root: Path) -> str:
+    return (
+        f"{root}\n"
+        "├── images/        a.png, b.png, ...\n"
+        "├── masks/         a.png, b.png, ...   (or labels/)\n"
+        "└── classes.toml   optional: names and values of the classes\n"
+    )

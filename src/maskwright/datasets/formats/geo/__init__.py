@@ -1,0 +1,1 @@
+"""Formats on a map: GeoTIFF with raster labels or GeoJSON."""

@@ -1,0 +1,86 @@
+"""What a reader of a format gives: the samples of a data set, before its classes are settled."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from maskwright.datasets.classes import CLASSES_FILE, ClassTable
+from maskwright.datasets.samples import Sample
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """What lies in a place, in one of the formats."""
+
+    format: str
+    """Its name, as a sentence says it: "folder", "Pascal VOC"."""
+    samples: tuple[Sample, ...]
+    masks_folder: Path
+    """The folder of masks; of several, the first. What is called `masks` or `labels` decides what 255 means."""
+    home: Path | None = None
+    """The folder where a `classes.toml` is looked for first; None for the one above `masks_folder`."""
+    table: Path | None = None
+    """The `classes.toml` that was found; it overrides `classes`."""
+    classes: ClassTable | None = None
+    """The table that the format itself declares."""
+    notes: tuple[str, ...] = ()
+    """What was found and assumed; the first sentence is `found`'s."""
+
+    @property
+    def table_place(self) -> Path:
+        """Where a `classes.toml` belongs."""
+        return (self.home or self.masks_folder.parent) / CLASSES_FILE
+
+
+Reader = Callable[..., Layout | None]
+"""`read(root, *, masks, problems)`: the layout of `root`, or None where it is of another format.
+
+`root: Path` is a folder, or a file where the format is a file. Telling "not mine" takes a cheap look at names or first
+bytes, and never raises. With `masks: bool` false no masks are looked for. What is clearly of the format and wrong
+raises a MaskwrightError; where `problems: list[Problem] | None` is a list, entries without a partner, doubled or broken
+are noted in it and left out instead.
+"""
+
+
+def found(root: Path, name: str, samples: Sequence[Sample], *, masks: bool) -> str:
+    """What was found, in a sentence: "DATA: Pascal VOC, 2913 images with masks (1464 in train, 1449 in val)"."""
+    splits = [split for split in SPLITS if any(sample.split == split for sample in samples)]
+    each = ", ".join(f"{sum(sample.split == split for sample in samples)} in {split}" for split in splits)
+    kind = "" if name == "folder" else f"{name}, "
+    images = counted(len(samples), "image")
+    return f"{root}: {kind}{images}{' with masks' if masks else ''}{f' ({each})' if each else ''}"
+
+
+def counted(number: int, thing: str) -> str:
+    """A number of things: "1 image", "3 images"."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
+"""Splits, and the names of folders and files they go by."""
+
+
+def split_named(name: str) -> str | None:
+    """The split that a name stands for, in any case; None if it is none's."""
+    return next((split for split, names in SPLITS.items() if name.lower() in names), None)
+
+
+def folders_in(folder: Path) -> list[str]:
+    """Names of the folders in a folder, sorted, hidden ones left out; none where there is no such folder.
+
+    The listing itself tells folders from files, so that 100,000 images cost no look at each.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    except OSError:
+        return []
+
+
+def table_in(root: Path) -> Path | None:
+    """The `classes.toml` of a folder, or beside a file."""
+    path = (root if root.is_dir() else root.parent) / CLASSES_FILE
+    return path if path.is_file() else None

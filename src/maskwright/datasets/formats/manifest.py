@@ -1,0 +1,144 @@
+"""A manifest: one CSV file with a row for each image.
+
+    DATA/manifest.csv                   any name; or train.csv, val.csv, test.csv; or the file itself in place of DATA
+
+    image,mask,split,group              the first line; split and group (patient, slide, video) may be left out,
+    scans/a.tif,truth/a.png,train,p01   and valid (0 where the image has no data) may follow
+    scans/b.tif,truth/b.png,val,p02
+
+Paths are relative to the CSV file. Columns are told by their names, in any order and case, separated by commas,
+semicolons or tabs. Other columns are not read, with a note.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+from maskwright.datasets.formats.layout import SPLITS, Layout, found, split_named, table_in
+from maskwright.datasets.formats.pairing import names_of
+from maskwright.datasets.problems import Problem, report
+from maskwright.datasets.samples import Sample, Source
+from maskwright.errors import DataError, EmptyDataError, PairingError
+from maskwright.names import listed
+
+_COLUMNS = ("image", "mask", "split", "group", "valid")
+
+
+def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout | None:
+    """Read the manifest of a folder, or a manifest itself; see `layout.Reader`.
+
+    Raises:
+        DataError: two files may be the manifest; a split that is none.
+        PairingError: a file does not exist, or a row has no mask (noted in `problems`, if it is a list).
+    """
+    if root.is_file():
+        files = [root] if root.suffix.lower() in (".csv", ".tsv") else []
+    else:
+        files = sorted([*root.glob("*.csv"), *root.glob("*.tsv")]) if root.is_dir() else []
+    files = [path for path in files if {"image", "mask"} <= set(_header(path)[0])]
+    if not files:
+        return None
+    if len(files) > 1 and any(split_named(path.stem) is None for path in files):
+        both = " and ".join(path.name for path in files)
+        raise DataError(
+            f"{root} has {both}, and each reads as the list of its images and masks. Expected one, or train.csv, "
+            "val.csv and test.csv. Give the file to be read itself, or move the others elsewhere."
+        )
+    rows = [(path, number, row) for path in files for number, row in _rows(path)]
+    entries = [
+        (path, row, sources)
+        for path, number, row in rows
+        if (sources := _sources(path, number, row, masks=masks, problems=problems)) is not None
+    ]
+    names = names_of([sources["image"].path for _, _, sources in entries])
+    samples: dict[str, Sample] = {}
+    for (path, row, sources), name in zip(entries, names, strict=True):
+        split = split_named(row.get("split") or path.stem)
+        key = name if split is None else f"{split}/{name}"
+        if key in samples:
+            what = f"{path} has two rows for the image {sources['image'].path}."
+            problem = Problem(
+                level="error", kind="duplicate-stem", files=(path,), what=what, remedy="Expected one. Remove the other."
+            )
+            report(problems, problem, PairingError)
+            continue
+        samples[key] = Sample(
+            id=key,
+            image=sources["image"],
+            mask=sources.get("mask"),
+            valid=sources.get("valid"),
+            group=row.get("group") or None,
+            split=split,
+        )
+    if not samples and not problems:
+        raise EmptyDataError(f"{files[0]} lists no image that can be used. Expected a row for each, after the header.")
+    others = [name for path in files for name in _header(path)[0] if name not in _COLUMNS]
+    notes = [f"{files[0].name}: columns not read: {listed(others)}"] if others else []
+    groups = {sample.group for sample in samples.values()} - {None}
+    notes += [f"column group: {len(groups)} groups, none of which is divided"] if groups else []
+    truth = next((sample.mask.path.parent for sample in samples.values() if sample.mask), root)
+    return Layout(
+        format="manifest",
+        samples=tuple(samples.values()),
+        masks_folder=truth,
+        home=files[0].parent,
+        table=table_in(root),
+        notes=(found(root, f"manifest {listed([p.name for p in files])}", list(samples.values()), masks=masks), *notes),
+    )
+
+
+def _header(path: Path) -> tuple[list[str], str]:
+    """Names of the columns in lower case, and what separates them; no names where the file is no text."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            line = file.readline(10_000)
+    except (OSError, UnicodeDecodeError):
+        return [], ","
+    separator = max(",;\t", key=line.count)
+    return [name.strip().strip('"').lower() for name in line.split(separator)], separator
+
+
+def _rows(path: Path) -> list[tuple[int, Mapping[str, str]]]:
+    """Rows with their line numbers."""
+    names, separator = _header(path)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, delimiter=separator)
+            next(reader)
+            numbered = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read: {error}. Expected a CSV file in UTF-8. Save it anew.") from None
+    return [(number, dict(zip(names, [cell.strip() for cell in row], strict=False))) for number, row in numbered]
+
+
+def _sources(
+    path: Path, number: int, row: Mapping[str, str], *, masks: bool, problems: list[Problem] | None
+) -> dict[str, Source] | None:
+    """The files of a row; None if one of them is missing, which is reported."""
+    split = row.get("split")
+    if split and split_named(split) is None:
+        raise DataError(
+            f"{path}, line {number}: split = {split!r}. Expected {', '.join(SPLITS)}, or nothing. Correct the row."
+        )
+    sources = {}
+    for column in ("image", "mask", "valid") if masks else ("image", "valid"):
+        written = row.get(column, "")
+        if not written and column == "valid":
+            continue
+        place = path.parent / written.replace("\\", "/")
+        if written and place.is_file():
+            sources[column] = Source(path=place)
+            continue
+        what = f"names {written}, which does not exist" if written else f"has no {column}"
+        problem = Problem(
+            level="error",
+            kind="unpaired",
+            files=(path, *([place] if written else [])),
+            what=f"{path}, line {number}, {what}.",
+            remedy=f"Expected a path relative to {path.parent}. Correct the row, add the file, or remove the row.",
+        )
+        report(problems, problem, PairingError)
+        return None
+    return sources

@@ -1,0 +1,276 @@
+"""Which files are each other's image and mask: the image files of a folder by stem, and what their names end in."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from maskwright.datasets.classes import CLASSES_FILE
+from maskwright.datasets.formats.layout import counted
+from maskwright.datasets.problems import Problem
+from maskwright.errors import DataError, EmptyDataError, PairingError
+from maskwright.imaging.images import IMAGE_SUFFIXES
+from maskwright.names import listed, natural
+
+_IGNORED = {"thumbs.db", "desktop.ini", CLASSES_FILE}
+
+_WORDS = "masks?|labels?|gt|segs?|segmentations?|annots?|annotations?|ground_?truths?|targets?"
+_MASK_NAME = re.compile(rf"(.+)[_\-. ](?:{_WORDS}|(?-i:L))|(?:{_WORDS})[_\-. ](.+)", re.IGNORECASE)
+"""Names that say "mask" themselves: x_mask, x-gt, x_L, mask_x."""
+
+_IMAGE_NAME = re.compile(
+    r"(.+)[_\-. ](?:images?|imgs?|im|sat|rgb)|(?:images?|imgs?|im|sat|rgb)[_\-. ](.+)", re.IGNORECASE
+)
+_LOSSY = (".jpg", ".jpeg")
+
+
+def is_image(path: Path) -> bool:
+    """Whether a name is that of an image file that is looked at."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+
+
+def suffixes() -> str:
+    """The suffixes of images, for messages."""
+    return ", ".join(sorted(IMAGE_SUFFIXES))
+
+
+def stem_of(path: Path) -> str:
+    """A file's name without its suffix; macOS and Linux write one accented name in two ways, this gives one."""
+    return unicodedata.normalize("NFC", path.stem)
+
+
+def files_in(
+    folder: Path, problems: list[Problem] | None, leaving: Collection[Path] = ()
+) -> tuple[dict[str, Path], list[str]]:
+    """Image files by stem, in natural order, without those in `leaving`; and notes on what else lies there.
+
+    Raises:
+        EmptyDataError: there are none.
+        PairingError: two have one stem (noted in `problems`, if it is a list).
+    """
+    by_stem: dict[str, Path] = {}
+    others: list[str] = []
+    twice: list[tuple[Path, Path]] = []
+    with os.scandir(folder) as entries:
+        listing = sorted((natural(entry.name), entry.is_dir()) for entry in entries)
+    for (_, name), is_folder in listing:
+        path = folder / name
+        if name.startswith(".") or name.lower() in _IGNORED or path in leaving:
+            continue
+        if is_folder or not is_image(path):
+            others.append(name + ("/" if is_folder else ""))
+            continue
+        stem = stem_of(path)
+        if stem in by_stem:
+            twice.append((by_stem[stem], path))
+            continue
+        by_stem[stem] = path
+    if problems is not None:
+        problems += [_duplicate(pair) for pair in twice]
+    elif twice:
+        names = listed([f"{first.name} and {second.name}" for first, second in twice])
+        raise PairingError(
+            f"{folder} has two files for one name: {names}. Expected one file for each stem, since files are paired by "
+            "it. Remove or rename one."
+        )
+    if not by_stem:
+        seen = f"Found: {listed(others)}." if others else "It is empty."
+        raise EmptyDataError(f"{folder} has no images. {seen} Expected files with {suffixes()}, directly in it.")
+    return by_stem, [f"{folder}: not read, being no images: {listed(others)}"] if others else []
+
+
+def matched(
+    images: Mapping[str, Path], others: Mapping[str, Path], folder: Path
+) -> tuple[dict[str, Path], dict[str, Path], str]:
+    """Both under common names: without what all images, or most masks, have before or after the name.
+
+    Images `a`, `b` and masks `a_mask`, `b_mask` become `a`, `b`; so do images `a_sat` and masks `mask_a`. Names that
+    pair as they are stay. Returns images, others, and a note ("" where nothing was taken off).
+    Raises DataError where two endings pair equally well: `a_mask` and `a_label`.
+    """
+    for names in (images, _bare_images(images)):
+        affixes = _affixes(names, others)
+        # Of equals, the shorter: images `a` and `a_b` make both "_mask" and "_b_mask" of `a_b_mask`.
+        ranked = sorted(affixes, key=lambda affix: (-affixes[affix], len("".join(affix))))
+        if not ranked or affixes[ranked[0]] <= len(names.keys() & others.keys()):
+            continue
+        before, after = best = ranked[0]
+        for other in ranked[1:]:
+            if affixes[other] == affixes[best] and not (other[0].startswith(before) and other[1].endswith(after)):
+                raise DataError(
+                    f"{folder} has two masks for one image: names with {_shown(best)}, and with {_shown(other)}. "
+                    "Expected one mask for each image. Move the others elsewhere."
+                )
+        renamed: dict[str, Path] = {}
+        for stem, path in others.items():
+            fits = stem.startswith(before) and stem.endswith(after) and len(stem) > len(before) + len(after)
+            renamed[stem[len(before) : len(stem) - len(after)] if fits else stem] = path
+        return dict(names), renamed, f"{folder}: masks are the files with {_shown(best)}"
+    return dict(images), dict(others), ""
+
+
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """Names for files of many folders: their stems, or as many of the folders before as tell all of them apart."""
+    for depth in range(1, max((len(path.parts) for path in paths), default=1) + 1):
+        names = ["/".join((*path.parts[-depth:-1], stem_of(path))) for path in paths]
+        if len(set(names)) == len(set(paths)):
+            return names
+    return names
+
+
+def check_pairs(
+    images_folder: Path,
+    images: Mapping[str, Path],
+    other_folder: Path,
+    others: Mapping[str, Path],
+    problems: list[Problem] | None,
+) -> None:
+    """Raise PairingError for files without a partner of the same key, or note each in `problems`."""
+    alone = [path.name for stem, path in images.items() if stem not in others]
+    left = [path.name for stem, path in others.items() if stem not in images]
+    if problems is not None:
+        kind = "valid mask" if other_folder.name.lower() == "valid" else "mask"
+        problems += [_unpaired(images_folder / name, other_folder, kind) for name in alone]
+        problems += [_unpaired(other_folder / name, images_folder, "image") for name in left]
+        return
+    if not alone and not left:
+        return
+    text = f"{images_folder} and {other_folder} do not pair."
+    if alone:
+        where = f"without a partner in {other_folder.name}"
+        text += f"\n{counted(len(alone), 'image')} of {len(images)} {where}: {listed(alone)}."
+    if left:
+        text += f"\n{counted(len(left), 'file')} in {other_folder.name} without an image: {listed(left)}."
+    text += f"\nExpected for each image NAME one file NAME in {other_folder.name}, with the same stem."
+    if alone and left:
+        stem = next(stem for stem in images if stem not in others)
+        endings = [other.removeprefix(stem) for other in others if other not in images and other.startswith(stem)]
+        if endings:
+            raise PairingError(f"{text} These names end in {endings[0]!r}: rename them without it.")
+    raise PairingError(f"{text} Add what is missing, or move these files elsewhere.")
+
+
+def pairs_within(
+    folder: Path, problems: list[Problem] | None
+) -> tuple[dict[str, Path], dict[str, Path], list[str]] | None:
+    """Images and masks that lie in one folder, by common name, and notes; None where no names tell them apart.
+
+    The names say which is the mask (`x.png` and `x_mask.png`; `x_image.png` and `x_label.png`), or the formats do:
+    `x.jpg` and `x.png`, where every image is a JPEG and every mask is not.
+
+    Raises:
+        DataError: either file may be the mask, or there are two masks for an image.
+        PairingError: a file has no partner (noted in `problems`, if it is a list).
+    """
+    files = [path for path in folder.iterdir() if is_image(path)]
+    if len({stem_of(path) for path in files}) == len(files) and not any(map(_named_mask, files)):
+        return None
+    files.sort(key=lambda path: natural(path.name))
+    masks = {stem_of(path): path for path in files if _named_mask(path)}
+    images = {stem_of(path): path for path in files if stem_of(path) not in masks}
+    if not masks:
+        return _by_format(folder, files, problems)
+    if not images:
+        return None
+    named_images, named_masks, note = matched(images, masks, folder)
+    if not named_images.keys() & named_masks.keys():
+        return None
+    if len(masks) + len(images) < len(files):
+        files_in(folder, problems)  # says which two have one stem
+    _check_within(folder, named_images, named_masks, problems)
+    return named_images, named_masks, [note]
+
+
+def _named_mask(path: Path) -> bool:
+    return _MASK_NAME.fullmatch(stem_of(path)) is not None
+
+
+def _by_format(
+    folder: Path, files: Iterable[Path], problems: list[Problem] | None
+) -> tuple[dict[str, Path], dict[str, Path], list[str]] | None:
+    by_stem: defaultdict[str, list[Path]] = defaultdict(list)
+    for path in files:
+        by_stem[stem_of(path)].append(path)
+    double = [paths for paths in by_stem.values() if len(paths) == 2]
+    if 2 * len(double) <= len(by_stem):
+        return None
+    unclear = [pair for pair in double if sum(path.suffix.lower() in _LOSSY for path in pair) != 1]
+    if unclear:
+        first, second = (path.name for path in unclear[0])
+        raise DataError(
+            f"{folder} has {first} and {second}: either {first} is the image and {second} its mask, or {second} is the "
+            f"image and {first} its mask. Expected images in images/ and masks in masks/, or names such as "
+            f"{unclear[0][0].stem}.png and {unclear[0][0].stem}_mask.png. Move or rename them."
+        )
+    lossy = {stem_of(path): path for paths in by_stem.values() for path in paths if path.suffix.lower() in _LOSSY}
+    exact = {stem_of(path): path for paths in by_stem.values() for path in paths if path.suffix.lower() not in _LOSSY}
+    _check_within(folder, lossy, exact, problems)
+    return lossy, exact, [f"{folder}: JPEG files are the images, the others of the same name their masks"]
+
+
+def _check_within(
+    folder: Path, images: Mapping[str, Path], masks: Mapping[str, Path], problems: list[Problem] | None
+) -> None:
+    alone = [path for name, path in images.items() if name not in masks]
+    left = [path for name, path in masks.items() if name not in images]
+    if problems is not None:
+        problems += [_unpaired(path, folder, "mask") for path in alone]
+        problems += [_unpaired(path, folder, "image") for path in left]
+    elif alone or left:
+        text = f"{folder} has images and masks side by side, and they do not pair."
+        if alone:
+            names = listed([path.name for path in alone])
+            text += f"\n{counted(len(alone), 'image')} of {len(images)} without a mask: {names}."
+        if left:
+            text += f"\n{counted(len(left), 'mask')} without an image: {listed([path.name for path in left])}."
+        raise PairingError(f"{text}\nExpected one mask for each image. Add what is missing, or move these elsewhere.")
+
+
+def _bare_images(images: Mapping[str, Path]) -> dict[str, Path]:
+    """Images without the word for "image" in their names, if all have it; else as they are."""
+    found = [_IMAGE_NAME.fullmatch(stem) for stem in images]
+    bare = [match[1] or match[2] for match in found if match]
+    same = len(bare) == len(images) == len(set(bare))
+    return dict(zip(bare, images.values(), strict=True)) if same else dict(images)
+
+
+def _affixes(images: Iterable[str], others: Iterable[str]) -> Counter[tuple[str, str]]:
+    """How many names pair if this is taken off before and after: for each (before, after) of which one is empty."""
+    known = set(images)
+    found: Counter[tuple[str, str]] = Counter()
+    for other in others:
+        for separator in re.finditer(r"[_\-. ]", other):
+            if other[: separator.start()] in known and re.match("[A-Za-z]", other[separator.end() :]):
+                found["", other[separator.start() :]] += 1
+            if other[separator.end() :] in known and re.match("[A-Za-z]", other):
+                found[other[: separator.end()], ""] += 1
+    return found
+
+
+def _shown(affix: tuple[str, str]) -> str:
+    before, after = affix
+    return f"{before + after!r} {'before' if before else 'after'} the name"
+
+
+def _duplicate(pair: tuple[Path, Path]) -> Problem:
+    return Problem(
+        level="error",
+        kind="duplicate-stem",
+        files=pair[::-1],
+        what=f"{pair[0].name} and {pair[1].name} in {pair[0].parent} are two files for one name.",
+        remedy="Files are paired by the stem, so expected is one for each. Remove or rename one.",
+    )
+
+
+def _unpaired(path: Path, other_folder: Path, what: str) -> Problem:
+    return Problem(
+        level="error",
+        kind="unpaired",
+        files=(path,),
+        what=f"{path} has no {what} of the same name in {other_folder}.",
+        remedy=f"Add the {what}, or move this file elsewhere.",
+    )

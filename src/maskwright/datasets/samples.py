@@ -1,0 +1,214 @@
+"""Samples (an image, its mask, where it is valid) and data sets (samples with one class table), read on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable
+from maskwright.datasets.sources import Source, Window
+from maskwright.datasets.splits import hold_out
+from maskwright.datasets.values import THREADS, mask_values
+from maskwright.errors import DataError, SizeMismatchError, UndeclaredValueError, UnreadableFileError
+from maskwright.imaging.decoders import Header
+from maskwright.names import listed
+
+__all__ = ["Dataset", "Pair", "Sample", "Source", "Window", "check_files", "hold_out"]
+
+_SHOWN = 5
+_EDGE = 4096
+"""Bytes of each end of a file that go into a fingerprint."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """An image and what is known of it."""
+
+    id: str
+    """Unique in its data set: the file's stem, after `train/`, `val/` or `test/` if the data set has such folders."""
+    image: Source
+    mask: Source | None = None
+    valid: Source | None = None
+    group: str | None = None
+    """What it belongs to (video, slide, patient): never divided between training and validation."""
+    split: str | None = None
+    """"train", "val" or "test", if the data set says."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A sample, read."""
+
+    image: np.ndarray
+    """H x W x C: uint8, uint16 or float32, native values."""
+    mask: np.ndarray
+    """H x W uint8: class indices, 255 where unlabelled or invalid."""
+    valid: np.ndarray | None
+    """H x W bool, False where the image has no data; None where all of it is valid."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Samples with one class table, and notes on what was found and assumed, to be shown to the user."""
+
+    root: Path
+    samples: tuple[Sample, ...]
+    classes: ClassTable
+    notes: tuple[str, ...] = ()
+
+    def read(self, sample: Sample) -> Pair:
+        """Read a sample; without a mask, all of it is unlabelled.
+
+        Raises:
+            UnreadableFileError, SizeMismatchError, UndeclaredValueError: as the names say, with the file.
+        """
+        image = sample.image.read_image()
+        shape, valid = image.pixels.shape[:2], image.valid
+        if sample.valid is not None:
+            marked = sample.valid.read_mask() != 0
+            marked = marked.any(axis=2) if marked.ndim == 3 else marked
+            _same_size(sample, shape, sample.valid.path, marked.shape, "valid mask")
+            valid = marked if valid is None else valid & marked
+            valid = None if valid.all() else valid
+        if sample.mask is None:
+            return Pair(image=image.pixels, mask=np.full(shape, UNLABELLED, np.uint8), valid=valid)
+        raw = sample.mask.read_mask()
+        _same_size(sample, shape, sample.mask.path, raw.shape[:2], "mask")
+        mask = self.classes.encode(raw, str(sample.mask.path))
+        if valid is not None:
+            mask[~valid] = UNLABELLED
+        return Pair(image=image.pixels, mask=mask, valid=valid)
+
+    @property
+    def splits(self) -> set[str]:
+        """Names of the splits that samples are in; empty if the data set has none."""
+        return {sample.split for sample in self.samples if sample.split is not None}
+
+    def split(self, name: str) -> Dataset:
+        """The samples of one split; raises DataError if there is no such split."""
+        if name not in self.splits:
+            found = ", ".join(sorted(self.splits)) or "none"
+            raise DataError(f"{self.root} has no split {name!r}. Found: {found}. Expected a folder {self.root / name}.")
+        return self.with_samples(tuple(sample for sample in self.samples if sample.split == name))
+
+    def with_samples(self, samples: tuple[Sample, ...]) -> Dataset:
+        """The same data set with these samples only."""
+        return replace(self, samples=samples)
+
+    def check_values(self) -> None:
+        """Read all masks; raise UndeclaredValueError for the values in them that the class table does not declare."""
+        found = mask_values([sample.mask for sample in self.samples if sample.mask is not None])
+        strange = {value: item for value, item in found.items() if not self.classes.declares(value)}
+        if strange:
+            by_count = sorted(strange.items(), key=lambda item: -item[1].pixels)
+            strange_values = [f"{value} ({item.pixels} pixels, first in {item.file})" for value, item in by_count]
+            raise UndeclaredValueError(
+                f"Masks in {self.root} hold values that no class stands for: {listed(strange_values)}.\n"
+                f"Expected: {self.classes.describe()}.\nCorrect these masks, or declare the values in {CLASSES_FILE}."
+            )
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What identifies the data, wherever it lies: number of samples, bytes, and a hash.
+
+        The hash covers ids, names and raw values of classes, and of every file its size and its first and last 4 KiB;
+        not places, times or colours. JSON can hold it.
+        """
+        sources = [part for s in self.samples for part in (s.image, s.mask, s.valid) if part is not None]
+        files = list(dict.fromkeys(file for part in sources for file in part.files))
+        with ThreadPoolExecutor(THREADS) as pool:
+            digests = dict(zip(files, pool.map(_digest, files), strict=True))
+        total = blake2b(digest_size=16)
+        for item in self.classes.classes:
+            total.update(f"{item.name}\0{item.values}\0".encode())
+        total.update(f"{self.classes.unlabelled}\0".encode())
+        for sample in sorted(self.samples, key=lambda sample: sample.id):
+            total.update(f"{sample.id}\0".encode())
+            for part in (sample.image, sample.mask, sample.valid):
+                total.update(b"-" if part is None else part.identity().encode())
+                for file in () if part is None else part.files:
+                    total.update(digests[file][1])
+        size = sum(digests[file][0] for file in files)
+        return {"samples": len(self.samples), "bytes": size, "hash": total.hexdigest()}
+
+
+def check_files(samples: Sequence[Sample]) -> tuple[str, ...]:
+    """Read every file's header, without pixels, and give notes on what was found.
+
+    Raises:
+        UnreadableFileError: a file is missing or no image.
+        SizeMismatchError: an image and its mask or valid mask differ in size; up to five are named.
+    """
+    parts = dict.fromkeys(part for s in samples for part in (s.image, s.mask, s.valid) if part is not None)
+    with ThreadPoolExecutor(THREADS) as pool:
+        headers = list(pool.map(_header, parts))
+    failed = [header for header in headers if isinstance(header, UnreadableFileError)]
+    if failed:
+        more = f"\n{len(failed) - _SHOWN} more files cannot be read." if len(failed) > _SHOWN else ""
+        raise UnreadableFileError("\n".join(map(str, failed[:_SHOWN])) + more)
+    known = {part: header for part, header in zip(parts, headers, strict=True) if isinstance(header, Header)}
+    errors = []
+    for sample in samples:
+        for part, what in ((sample.mask, "mask"), (sample.valid, "valid mask")):
+            if part is not None and known[part].shape != known[sample.image].shape:
+                errors.append(_mismatch(sample, known[sample.image], part.path, known[part].shape, what))
+    if errors:
+        more = f"\n{len(errors) - _SHOWN} more differ in size." if len(errors) > _SHOWN else ""
+        raise SizeMismatchError("\n".join(errors[:_SHOWN]) + more)
+    changed = {known[s.image].remark: s.image.path.name for s in reversed(samples) if known[s.image].remark}
+    notes = [f"images are {remark}, first {name}" for remark, name in changed.items()]
+    opaque = [sample.image.path.name for sample in samples if known[sample.image].alpha]
+    if not opaque:
+        return tuple(notes)
+    return (
+        *notes,
+        f"{len(opaque)} of {len(samples)} images have an alpha channel (first {opaque[0]}): where it is 0 there is no "
+        "data; it is not a channel of the image. A TIFF whose last band is no alpha has to say so (ExtraSamples 0)",
+    )
+
+
+def _header(part: Source) -> Header | UnreadableFileError:
+    try:
+        return part.header()
+    except UnreadableFileError as error:
+        return error
+
+
+def _same_size(sample: Sample, shape: tuple[int, ...], path: Path, found: tuple[int, ...], what: str) -> None:
+    if found != shape:
+        raise SizeMismatchError(_mismatch(sample, sample.image.header(), path, found, what))
+
+
+def _mismatch(sample: Sample, image: Header, path: Path, found: tuple[int, ...], what: str) -> str:
+    height, width = image.shape
+    text = (
+        f"{sample.image.path} is {width} x {height} pixels (width x height), and its {what} {path} is "
+        f"{found[1]} x {found[0]}. Expected the same size. "
+    )
+    if image.orientation >= 5 and found == (width, height):
+        return text + (
+            "The camera stored this image on its side, and its EXIF orientation turns it upright; the mask was drawn "
+            "on the image as stored. Turn the mask, or remove the orientation from the image."
+        )
+    return text + f"Export the {what} again at the image's size."
+
+
+def _digest(path: Path) -> tuple[int, bytes]:
+    """Size, and a hash of size and of both ends."""
+    try:
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            digest = blake2b(f"{size}\0".encode() + file.read(_EDGE), digest_size=16)
+            if size > _EDGE:
+                file.seek(max(_EDGE, size - _EDGE))
+                digest.update(file.read())
+    except OSError as error:
+        raise UnreadableFileError(
+            f"{path} cannot be read: {error.strerror}. Expected the file that was there when the data was opened."
+        ) from None
+    return size, digest.digest()

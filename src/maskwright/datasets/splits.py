@@ -1,0 +1,230 @@
+"""Which samples are held out of training for validation: neighbours stay together, so that scores are honest.
+
+Video frames and slices of a stack resemble their neighbours; a random split puts near-copies of training images into
+validation and flatters the score.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
+
+from maskwright.errors import SettingError
+from maskwright.names import listed, natural
+
+if TYPE_CHECKING:
+    from maskwright.datasets.samples import Sample
+
+_SHORTEST_SEQUENCE = 3
+_MOST_SHOWN = 4
+_NUMBER = re.compile("[0-9]+")
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """Samples that belong together, in natural order."""
+
+    kind: Literal["group", "sequence", "single"]
+    name: str
+    members: tuple[Sample, ...]
+
+
+def hold_out(samples: Sequence[Sample], share: float, seed: int) -> tuple[tuple[Sample, ...], tuple[Sample, ...], str]:
+    """Divide samples into training and validation.
+
+    `round(share * n)` samples are held out, one at least (none of fewer than two samples, or with share 0). What
+    belongs together is found first: samples with the same `group`, which is never divided; sequences, which are three
+    names or more that differ only in one number (the last such, if there are several); and single samples. Then:
+
+    - A sequence longer than the number to hold out gives one contiguous block, in proportion to its length, from its
+      start or its end: only at one seam does a training sample have a validation neighbour.
+    - Shorter sequences, groups and single samples are drawn at random until their proportion is reached. Sequences are
+      taken whole; only the last one drawn may give a block, to meet the number.
+    - Groups may be too large to meet the number exactly; if nothing else can be held out, the smallest one is. If all
+      samples are of one group, it has to be divided as if it were none.
+
+    Every draw is a hash of the seed and a name, so the result does not depend on the order of samples, on libraries or
+    on the machine, and changes little when samples are added.
+
+    Returns:
+        Training samples, validation samples (both in natural order of id), and a sentence that says how.
+    """
+    ordered = sorted(samples, key=lambda sample: natural(sample.id))
+    assert len({sample.id for sample in ordered}) == len(ordered), "sample ids are unique"
+    if share <= 0 or len(ordered) < 2:
+        reason = "the share is 0" if share <= 0 else f"there {'is' if ordered else 'are'} only {len(ordered)}"
+        return tuple(ordered), (), f"no sample is held out for validation: {reason}"
+    target = min(max(1, round(share * len(ordered))), len(ordered) - 1)
+    units, remark = _units(ordered), ""
+    if len(units) == 1 and units[0].kind == "group":
+        units = _units(ordered, by_group=False)
+        remark = f"; all are of the group {ordered[0].group!r}, so validation resembles training"
+
+    divided = {unit.name for unit in units if unit.kind == "sequence" and len(unit.members) > target}
+    long = [unit for unit in units if unit.kind == "sequence" and unit.name in divided]
+    pool = [unit for unit in units if unit.kind != "sequence" or unit.name not in divided]
+    pooled = sum(len(unit.members) for unit in pool)
+    *wanted, from_pool = _apportion(target, [len(unit.members) for unit in long] + [pooled])
+    taken = [_block(unit, count, seed) for unit, count in zip(long, wanted, strict=True) if count]
+    taken += _draw(pool, from_pool, seed, needed=not taken)
+
+    held = {sample.id for unit in taken for sample in unit.members}
+    kept = tuple(sample for sample in ordered if sample.id not in held)
+    chosen = tuple(sample for sample in ordered if sample.id in held)
+    how = f"{len(chosen)} of {len(ordered)} samples are held out for validation (seed {seed}): "
+    return kept, chosen, how + _described(taken, units) + remark
+
+
+def folds(samples: Sequence[Sample], count: int, seed: int) -> tuple[list[tuple[Sample, ...]], str]:
+    """Divide samples into `count` parts for cross-validation; each is held out once.
+
+    What belongs together (see `hold_out`) stays together: groups whole, a sequence of at least `count` samples in
+    `count` blocks of neighbours, one for each part. Groups and shorter sequences go, the largest first, to the part
+    that is smallest so far; single samples are dealt out at random. The same draws as `hold_out`'s.
+
+    Returns:
+        The parts (each in natural order of id), and a sentence that says how.
+
+    Raises:
+        SettingError: fewer samples, or fewer groups, than parts.
+    """
+    ordered = sorted(samples, key=lambda sample: natural(sample.id))
+    units = _units(ordered)
+    if len(units) == 1 and units[0].kind == "group":
+        units = _units(ordered, by_group=False)
+    parts: list[list[Sample]] = [[] for _ in range(count)]
+    whole, divided = [], 0
+    for unit in units:
+        if unit.kind != "sequence" or len(unit.members) < count:
+            whole.append(unit)
+            continue
+        divided += 1
+        first = _chance(seed, "fold", unit.name) % count
+        edges = [round(len(unit.members) * part / count) for part in range(count + 1)]
+        for part, (start, stop) in enumerate(pairwise(edges)):
+            parts[(first + part) % count] += unit.members[start:stop]
+    for unit in sorted(whole, key=lambda unit: (-len(unit.members), _chance(seed, "unit", unit.name))):
+        min(parts, key=len).extend(unit.members)
+    if not all(parts):
+        kept_whole = "" if len(units) == len(ordered) else f" in {len(units)} groups or sequences"
+        raise SettingError(
+            f"folds = {count}: the data has {len(ordered)} sample(s){kept_whole}, too few for {count} parts. Use fewer "
+            "folds, or label more images."
+        )
+    found = [tuple(sorted(part, key=lambda sample: natural(sample.id))) for part in parts]
+    groups = sum(unit.kind == "group" for unit in units)
+    singles = sum(unit.kind == "single" for unit in units)
+    how = [f"{divided} sequence{'s' * (divided > 1)} cut into blocks of neighbours"] if divided else []
+    how += [f"{groups} groups kept whole"] if groups else []
+    how += [f"{singles} single samples dealt out"] if singles else []
+    short = len(whole) - groups - singles
+    how += [f"{short} short sequences kept whole"] if short else []
+    sizes = sorted({len(part) for part in found})
+    held = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    return found, f"{count} folds of {held} samples (seed {seed}): {', '.join(how)}"
+
+
+def _units(ordered: Sequence[Sample], *, by_group: bool = True) -> list[_Unit]:
+    grouped: defaultdict[str, list[Sample]] = defaultdict(list)
+    free: list[Sample] = []
+    for sample in ordered:
+        if by_group and sample.group is not None:
+            grouped[sample.group].append(sample)
+        else:
+            free.append(sample)
+    sequence_of = _sequences([sample.id for sample in free])
+    sequences: defaultdict[str, list[Sample]] = defaultdict(list)
+    for sample in free:
+        sequences[sequence_of.get(sample.id, sample.id)].append(sample)
+    units = [_Unit("group", name, tuple(members)) for name, members in grouped.items()]
+    for name, members in sequences.items():
+        if len(members) >= _SHORTEST_SEQUENCE:
+            units.append(_Unit("sequence", name, tuple(members)))
+        else:
+            units += [_Unit("single", sample.id, (sample,)) for sample in members]
+    return units
+
+
+def _sequences(names: Sequence[str]) -> dict[str, str]:
+    """For every name in a sequence, the sequence: the name with a star for the number that counts."""
+    patterns = {
+        # From the last number to the first: slices of patients are numbered last.
+        name: [f"{name[: at.start()]}*{name[at.end() :]}" for at in reversed(list(_NUMBER.finditer(name)))]
+        for name in names
+    }
+    sizes = Counter(pattern for each in patterns.values() for pattern in each)
+    chosen = {
+        name: next((pattern for pattern in each if sizes[pattern] >= _SHORTEST_SEQUENCE), None)
+        for name, each in patterns.items()
+    }
+    return {name: pattern for name, pattern in chosen.items() if pattern is not None}
+
+
+def _apportion(total: int, sizes: Sequence[int]) -> list[int]:
+    """Divide `total` in proportion to sizes, by largest remainder; the earlier of equals first."""
+    shares = [total * size / sum(sizes) for size in sizes]
+    parts = [int(share) for share in shares]
+    by_remainder = sorted(range(len(sizes)), key=lambda place: parts[place] - shares[place])
+    for place in by_remainder[: total - sum(parts)]:
+        parts[place] += 1
+    return parts
+
+
+def _draw(pool: Sequence[_Unit], wanted: int, seed: int, *, needed: bool) -> list[_Unit]:
+    """Random units with `wanted` samples together, as far as groups allow; at least one unit if `needed`."""
+    if not pool or not wanted:
+        return []
+    taken: list[_Unit] = []
+    left: list[_Unit] = []
+    for unit in sorted(pool, key=lambda unit: _chance(seed, "unit", unit.name)):
+        if len(unit.members) <= wanted:
+            taken.append(unit)
+            wanted -= len(unit.members)
+        else:
+            left.append(unit)
+    sequences = [unit for unit in left if unit.kind == "sequence"]
+    if wanted and sequences:
+        taken.append(_block(sequences[0], wanted, seed))
+    elif wanted and left:
+        smallest = min(left, key=lambda unit: len(unit.members))
+        if len(smallest.members) < 2 * wanted or (needed and not taken):
+            taken.append(smallest)
+    return taken
+
+
+def _block(sequence: _Unit, count: int, seed: int) -> _Unit:
+    first = _chance(seed, "end", sequence.name) % 2 == 0
+    return _Unit("sequence", sequence.name, sequence.members[:count] if first else sequence.members[-count:])
+
+
+def _chance(seed: int, purpose: str, name: str) -> int:
+    return int.from_bytes(blake2b(f"{seed}/{purpose}/{name}".encode(), digest_size=8).digest())
+
+
+def _described(taken: Sequence[_Unit], units: Sequence[_Unit]) -> str:
+    sizes = {unit.name: len(unit.members) for unit in units if unit.kind == "sequence"}
+    sequences = [unit for unit in taken if unit.kind == "sequence"]
+    blocks = [unit for unit in sequences if len(unit.members) < sizes[unit.name]]
+    parts = []
+    if blocks:
+        ranges = [
+            f"{unit.members[0].id} to {unit.members[-1].id} ({len(unit.members)} of {sizes[unit.name]})"
+            if len(unit.members) > 1
+            else f"{unit.members[0].id} (1 of {sizes[unit.name]})"
+            for unit in blocks
+        ]
+        parts.append(
+            f"{'a block of neighbours' if len(blocks) == 1 else 'blocks of neighbours'}, {listed(ranges, _MOST_SHOWN)}"
+        )
+    whole = [unit.name for unit in sequences if unit not in blocks]
+    groups = [unit.name for unit in taken if unit.kind == "group"]
+    singles = sum(unit.kind == "single" for unit in taken)
+    parts += [f"{len(whole)} whole sequences, {listed(whole, _MOST_SHOWN)}"] if whole else []
+    parts += [f"{len(groups)} whole groups, {listed(groups, _MOST_SHOWN)}"] if groups else []
+    parts += [f"{singles} drawn at random"] if singles else []
+    return "; ".join(parts)

@@ -1,0 +1,1 @@
+"""Pixels from files: images and masks of every type, as arrays in their native values."""

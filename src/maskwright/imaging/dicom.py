@@ -1,0 +1,93 @@
+"""Decoding DICOM slices (extra `dicom`) into arrays of native values.
+
+Where the file declares a rescale slope and intercept other than 1 and 0 (computed tomography: Hounsfield units), the
+values are stored value x slope + intercept, float32; else they are the stored ones. MONOCHROME1, where low values are
+bright, is turned round within the bits that are stored. Pixels of the padding value are invalid. Windows for display
+are left alone. As masks, stored values are read as they are.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from maskwright.errors import UnreadableFileError
+from maskwright.imaging.decoders import Header, LayoutError, Raster
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+
+def dicom_header(path: Path, page: int | None) -> Header:
+    """Read the size of a DICOM image, and what reading does to its values, without its pixels.
+
+    Raises LayoutError if it has several frames and none is asked for, UnreadableFileError if pydicom is not installed,
+    and what pydicom raises if the file is damaged.
+    """
+    dataset = _read(path, stop_before_pixels=True)
+    _check_frame(dataset, page)
+    slope, intercept = _rescale(dataset)
+    done = [f"rescaled by slope {slope:g} and intercept {intercept:g}"] if (slope, intercept) != (1, 0) else []
+    done += ["turned round, low values being bright (MONOCHROME1)"] if _inverted(dataset) else []
+    return Header(height=int(dataset.Rows), width=int(dataset.Columns), remark=" and ".join(done))
+
+
+def decode_dicom(path: Path, page: int | None, *, indices: bool) -> Raster:
+    """Decode a DICOM image, or one of its frames; with `indices`, its stored values. Raises as `dicom_header`."""
+    from pydicom.pixels.processing import apply_color_lut
+
+    dataset = _read(path)
+    _check_frame(dataset, page)
+    stored: np.ndarray = dataset.pixel_array
+    if int(dataset.get("NumberOfFrames") or 1) > 1:
+        stored = stored[page or 0]
+    if dataset.PhotometricInterpretation == "PALETTE COLOR" and not indices:
+        colors = apply_color_lut(stored, dataset)
+        return Raster(pixels=colors if colors.dtype == np.uint8 else (colors >> 8).astype(np.uint8))
+    pixels = stored if stored.ndim == 3 else stored[..., None]
+    if indices or pixels.shape[2] > 1:
+        return Raster(pixels=pixels)
+    padding = dataset.get("PixelPaddingValue")
+    valid = None if padding is None else pixels[..., 0] != int(padding)
+    if _inverted(dataset):
+        signed = int(dataset.PixelRepresentation) == 1
+        sum_of_ends = -1 if signed else 2 ** int(dataset.BitsStored) - 1
+        pixels = (sum_of_ends - pixels.astype(np.int64)).astype(pixels.dtype)
+    slope, intercept = _rescale(dataset)
+    if (slope, intercept) != (1, 0):
+        pixels = (pixels * slope + intercept).astype(np.float32)
+    return Raster(pixels=pixels, valid=valid)
+
+
+def _read(path: Path, **options: Any) -> Dataset:
+    try:
+        from pydicom import config, dcmread
+    except ModuleNotFoundError:
+        raise UnreadableFileError(
+            f"{path} is a DICOM file, which needs pydicom. Install it: pip install 'maskwright[dicom]'"
+        ) from None
+    config.settings.reading_validation_mode = config.IGNORE  # odd texts in a header are no matter here
+    dataset = dcmread(path, **options)
+    if "Rows" not in dataset or "Columns" not in dataset:
+        raise LayoutError("it is a DICOM file without an image. Expected a slice. Leave it out")
+    return dataset
+
+
+def _check_frame(dataset: Dataset, page: int | None) -> None:
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    if page is None and frames > 1:
+        raise LayoutError(f"it has {frames} frames. Expected one picture. Save each frame as a file of its own")
+    if page is not None and not 0 <= page < frames:
+        raise LayoutError(f"it has {frames} frames, counted from 0, and frame {page} was asked for")
+
+
+def _rescale(dataset: Dataset) -> tuple[float, float]:
+    """Slope and intercept (DICOM PS3.3, C.7.6.16.2.9 and C.11.1)."""
+    slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
+    return (1.0 if slope is None else float(slope)), (0.0 if intercept is None else float(intercept))
+
+
+def _inverted(dataset: Dataset) -> bool:
+    return bool(dataset.get("PhotometricInterpretation") == "MONOCHROME1")

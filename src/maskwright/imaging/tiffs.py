@@ -1,0 +1,244 @@
+"""Decoding TIFF: any number of bands, chunky or planar, integers and floats, pages, palettes, nodata."""
+
+from __future__ import annotations
+
+import math
+import struct
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tifffile
+
+from maskwright.imaging.decoders import Header, LayoutError, Raster, Window, check_window
+
+_WHITE_IS_ZERO, _PALETTE = 0, 3
+_ALPHA = (1, 2)  # ExtraSamples: associated and unassociated alpha
+_WIDTH, _LENGTH, _DESCRIPTION = 256, 257, 270
+_WIDTHS = {3: "H", 4: "I", 16: "Q"}
+"""Types of a tag's value, for `struct`."""
+_MOST_TAGS = 500
+_JPEG = (6, 7, 33007, 34892)
+_ORIENTATION = 274
+_NODATA = 42113  # GDAL_NODATA
+
+_SMALL = 16
+"""A last axis this short is bands, where a file written without a declared layout has one."""
+
+
+class FirstPage(NamedTuple):
+    """What a TIFF says first."""
+
+    height: int
+    width: int
+    alone: bool
+    """Whether it is certainly the only page."""
+
+
+def first_page(path: Path) -> FirstPage | None:
+    """The first page of a TIFF or BigTIFF as stored, without parsing all its tags; None if it is none, or damaged.
+
+    TIFF 6.0, section 2: a header, then directories of 12-byte entries (20 in BigTIFF) that each name the next.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+            order = {b"II": "<", b"MM": ">"}[start[:2]]
+            big = struct.unpack_from(order + "H", start, 2)[0] == 43
+            (place,) = struct.unpack_from(order + ("Q" if big else "I"), start, 8 if big else 4)
+            head, entry, link = ("Q", "HHQ8s", "Q") if big else ("H", "HHI4s", "I")
+            file.seek(place)
+            (count,) = struct.unpack(order + head, file.read(struct.calcsize(order + head)))
+            size = struct.calcsize(order + entry)
+            table = file.read(min(count, _MOST_TAGS) * size + struct.calcsize(order + link))
+            found: dict[int, int] = {}
+            for at in range(0, min(count, _MOST_TAGS) * size, size):
+                tag, kind, _, value = struct.unpack_from(order + entry, table, at)
+                found[tag] = struct.unpack_from(order + _WIDTHS.get(kind, "I"), value)[0]
+            (following,) = struct.unpack_from(order + link, table, count * size)
+            file.seek(found.get(_DESCRIPTION, 0))
+            alone = following == 0 and file.read(7) != b"ImageJ="
+        return FirstPage(found[_LENGTH], found[_WIDTH], alone)
+    except (OSError, KeyError, struct.error):
+        return None
+
+
+def count_pages(path: Path) -> int:
+    """How many pictures of one size a TIFF stack has; 0 for what is one picture, or several of different kinds."""
+    with tifffile.TiffFile(path) as tif:
+        if len(tif.series) != 1:
+            return 0
+        series = tif.series[0]
+        others = [size for axis, size in zip(series.axes, series.shape, strict=True) if axis not in "YXSC" and size > 1]
+        try:
+            _layout(tif, None)
+        except LayoutError:
+            return others[0] if len(others) == 1 and others[0] == len(tif.pages) else 0
+        return 0
+
+
+def segment_pixels(path: Path, page: int | None) -> int:
+    """Pixels that have to be decoded for one of them: those of a tile or strip; 0 where the file can be mapped."""
+    with tifffile.TiffFile(path) as tif:
+        first, _, _ = _layout(tif, page)
+        if first.is_memmappable:
+            return 0
+        return (first.tilelength * first.tilewidth) if first.is_tiled else first.rowsperstrip * first.imagewidth
+
+
+def tiff_header(path: Path, page: int | None) -> Header:
+    """Read the size, orientation and opacity of a TIFF, or of one of its pages, without its pixels.
+
+    Raises LayoutError if it has several pages and none is asked for, and what tifffile raises if it is damaged.
+    """
+    with tifffile.TiffFile(path) as tif:
+        first, axes, shape = _layout(tif, page)
+        sizes = dict(zip(axes, shape, strict=True))
+        return Header(
+            height=sizes["Y"],
+            width=sizes["X"],
+            orientation=_orientation(first),
+            alpha=_has_alpha(first),
+        )
+
+
+def decode_tiff(path: Path, page: int | None, window: Window | None = None, *, indices: bool) -> Raster:
+    """Decode a TIFF, one of its pages, or a window of either, as seen: after its orientation.
+
+    Of a window, only the tiles and strips that it touches are read (all of them where the file has an orientation, or
+    its bands lie in several pages of an unusual order).
+    With `indices`, a palette image gives its indices, else its colours (uint8). One-bit images give 0 and 255. Where
+    the file says that zero is white, unsigned values are turned round, as every viewer does; not so in files that
+    tifffile wrote, which says it of boolean arrays without meaning it.
+    Raises LayoutError if it is not one picture or the window reaches beyond it, and what tifffile raises if it is
+    damaged or truncated.
+    """
+    with tifffile.TiffFile(path) as tif:
+        first, axes, shape = _layout(tif, page)
+        orientation = _orientation(first)
+        if window is not None and orientation == 1:
+            check_window(window, (shape[axes.index("Y")], shape[axes.index("X")]))
+        pages = _pages(tif, page, first, axes)
+        if window is not None and orientation == 1 and pages:
+            pixels = np.concatenate([_read_window(part, window) for part in pages], axis=2)
+            window = None
+        else:
+            pixels = (tif.series[0] if page is None else first).asarray().reshape(shape)
+            for place, axis in enumerate("YX"):
+                pixels, axes = np.moveaxis(pixels, axes.index(axis), place), _moved(axes, axis, place)
+            pixels = pixels.reshape(*pixels.shape[:2], -1)
+        if pixels.dtype == bool:
+            pixels = pixels.astype(np.uint8) * np.uint8(255)
+        if first.photometric == _WHITE_IS_ZERO and pixels.dtype.kind == "u" and not tif.is_shaped:
+            pixels = np.array(2 ** max(8, first.bitspersample) - 1, pixels.dtype) - pixels
+        if first.photometric == _PALETTE and first.colormap is not None and not indices:
+            pixels = (first.colormap >> 8).astype(np.uint8).T[pixels[..., 0]]
+        alpha = None
+        if _has_alpha(first) and pixels.shape[2] > 1:
+            pixels, alpha = pixels[..., :-1], pixels[..., -1]
+        raster = Raster(pixels=pixels, orientation=orientation, alpha=alpha, valid=_valid(first, pixels)).oriented()
+        return raster if window is None else raster.cut(window)
+
+
+def _pages(
+    tif: tifffile.TiffFile, page: int | None, first: tifffile.TiffPage, axes: str
+) -> list[tifffile.TiffPage | tifffile.TiffFrame]:
+    """The pages whose samples, one after the other, are the picture's bands; none where it is not made so."""
+    if first.imagedepth > 1:
+        return []
+    if page is not None or (len(tif.series[0].pages) == 1 and axes in ("YX", "YXS", "SYX")):
+        return [first]
+    pages = [part for part in tif.series[0].pages if part is not None]
+    whole = len(pages) == len(tif.series[0].pages) and first.shape == tif.series[0].shape[-2:]
+    return pages if whole and axes in ("SYX", "CYX") else []
+
+
+def _read_window(page: tifffile.TiffPage | tifffile.TiffFrame, window: Window) -> np.ndarray:
+    """A window of one page (h x w x samples), from the tiles or strips that it touches."""
+    keyframe = page.keyframe
+    assert keyframe is not None, "a page of a series has a keyframe"
+    planes, _, height, width, samples = keyframe.shaped
+    if keyframe.is_memmappable:
+        whole = page.asarray(out="memmap", squeeze=False)
+        return np.concatenate([whole[(plane, 0, *window.slices)] for plane in range(planes)], axis=2)
+    tile = (keyframe.tilelength, keyframe.tilewidth) if keyframe.is_tiled else (keyframe.rowsperstrip, width)
+    down, across = math.ceil(height / tile[0]), math.ceil(width / tile[1])
+    places = [
+        plane * down * across + row * across + column
+        for plane in range(planes)
+        for row in range(window.top // tile[0], math.ceil((window.top + window.height) / tile[0]))
+        for column in range(window.left // tile[1], math.ceil((window.left + window.width) / tile[1]))
+    ]
+    tables = {}
+    if keyframe.compression in _JPEG:
+        tables = {"jpegtables": page.jpegtables, "jpegheader": keyframe.jpegheader}
+    pixels = np.empty((planes, window.height, window.width, samples), keyframe.dtype)
+    segments = page.parent.filehandle.read_segments(
+        [page.dataoffsets[place] for place in places], [page.databytecounts[place] for place in places], indices=places
+    )
+    for content, place in segments:
+        segment, (plane, _, top, left, _), (_, rows, columns, _) = keyframe.decode(content, place, **tables)
+        ys = slice(max(top, window.top), min(top + rows, height, window.top + window.height))
+        xs = slice(max(left, window.left), min(left + columns, width, window.left + window.width))
+        part = pixels[
+            plane, ys.start - window.top : ys.stop - window.top, xs.start - window.left : xs.stop - window.left
+        ]
+        if segment is None:  # a sparse file leaves out what holds nothing
+            part[...] = keyframe.nodata
+        else:
+            part[...] = segment[0, ys.start - top : ys.stop - top, xs.start - left : xs.stop - left]
+    return np.moveaxis(pixels, 0, 2).reshape(window.height, window.width, planes * samples)
+
+
+def _layout(tif: tifffile.TiffFile, page: int | None) -> tuple[tifffile.TiffPage, str, tuple[int, ...]]:
+    """The page that describes the picture, the picture's axes (of Y, X, S, C) and their lengths."""
+    pages = len(tif.pages)
+    if page is not None:
+        if not 0 <= page < pages:
+            raise LayoutError(f"it has {pages} pages, counted from 0, and page {page} was asked for")
+        first = tif.pages[page].aspage()
+        axes, shape = first.axes, first.shape
+    else:
+        if len(tif.series) > 1:
+            sizes = ", ".join(sorted({"x".join(map(str, series.shape)) for series in tif.series}))
+            raise LayoutError(f"it has {pages} pages of different sizes ({sizes}). {_ONE_PICTURE}")
+        series = tif.series[0]
+        first, axes, shape = series.keyframe, series.axes, series.shape
+        if axes == "QYX" and shape[2] <= _SMALL < min(shape[:2]):
+            axes = "YXS"  # tifffile.imwrite of H x W x C without a layout: H thin pages
+    kept = [(axis, size) for axis, size in zip(axes, shape, strict=True) if size > 1 or axis in "YX"]
+    axes, shape = "".join(axis for axis, _ in kept), tuple(size for _, size in kept)
+    if not {"Y", "X"} <= set(axes) <= set("YXSC"):
+        raise LayoutError(f"it has {pages} pages (axes {axes}, {'x'.join(map(str, shape))}). {_ONE_PICTURE}")
+    return first, axes, shape
+
+
+_ONE_PICTURE = (
+    "Expected one picture. Save each page as a file of its own; or, if the pages are bands, save the file with its "
+    "bands declared: tifffile.imwrite(path, image_HWC, photometric='minisblack', planarconfig='contig')"
+)
+
+
+def _moved(axes: str, axis: str, place: int) -> str:
+    rest = axes.replace(axis, "")
+    return rest[:place] + axis + rest[place:]
+
+
+def _orientation(page: tifffile.TiffPage) -> int:
+    tag = page.tags.get(_ORIENTATION)
+    value = int(tag.value) if tag is not None else 1
+    return value if 1 <= value <= 8 else 1
+
+
+def _has_alpha(page: tifffile.TiffPage) -> bool:
+    return bool(page.extrasamples) and int(page.extrasamples[-1]) in _ALPHA
+
+
+def _valid(page: tifffile.TiffPage, pixels: np.ndarray) -> np.ndarray | None:
+    """Where not all bands equal GDAL's nodata value; None if the file declares none, or NaN, which is seen anyway."""
+    tag = page.tags.get(_NODATA)
+    try:
+        nodata = float(str(tag.value).strip().strip("\0")) if tag is not None else math.nan
+    except ValueError:
+        nodata = math.nan
+    return None if math.isnan(nodata) else (pixels != nodata).any(axis=2)

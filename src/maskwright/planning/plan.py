@@ -1,0 +1,390 @@
+"""The plan: every number that training needs, with its reason and where it came from.
+
+What the user gave stands; the rest is decided here from `Facts`. A run keeps the plan as `plan.toml`, so that nothing
+has to be remembered and everything can be overridden, on the command line or in a recipe.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tomli_w
+import torch
+from torch import nn
+
+from maskwright import runs
+from maskwright.config import PIXEL_LOSSES, Settings, Training, loss_terms
+from maskwright.errors import RunError, SettingError
+from maskwright.models import build
+from maskwright.planning.augmentation import decide_augmentation
+from maskwright.planning.budget import Outlook, decide_budget
+from maskwright.planning.fingerprint import SHRUNK, Facts
+
+VIEW = 256
+"""Height and width of a training view, as the network sees it."""
+ENOUGH, KEPT = 360, 0.97
+"""Images are shown smaller as long as their shorter side keeps so many pixels, and their masks such an IoU."""
+RUSHED_ENOUGH, RUSHED_KEPT = 240, 0.9
+"""The same where time does not suffice for `PASSES` at their own size."""
+PASSES = 5.0
+"""Passes over all pixels of the training images, below which seeing them smaller gains more than it blurs: clothes gain
+at 2 and 4, aerial images lose at 14 (EXPERIMENTS.md)."""
+PROGRESSIVE = 0.4
+"""Share of a run with views at half their resolution (EXPERIMENTS.md)."""
+LEAST_HALVED = 128
+"""Shorter side of a view, as the network sees it, below which it is not halved."""
+
+THIN = 0.7
+"""Mean over classes of `Facts.thick_share` below which structures count as thin (EXPERIMENTS.md)."""
+FINE = 0.55
+"""`Facts.thick_share` of a class below which it needs half of the resolution, if there is time (EXPERIMENTS.md)."""
+FINE_VIEWS = 4000
+"""Views of images with a fine class from which it gains by half of the resolution: CamVid's 1,400 lose 0.05, 6,300 gain
+as much; those of cracks in tiles, 700, lose 0.08 (EXPERIMENTS.md)."""
+
+PEAK_RATES = {"compact-1": 3e-3, "compact-2": 3e-3, "compact-4": 3e-3, "fcn-flat": 1e-3, "unet": 1e-4}
+"""Peak rates that were measured. The classic U-Net's ReLU output dies at higher ones."""
+NORMALIZED_RATE, ATTENTION_RATE, PLAIN_RATE = 1e-3, 3e-4, 1e-4
+"""Peak rates of other networks: with batch (or group) normalisation, with layer normalisation, and with none, whose
+activations grow with the weights."""
+
+
+class Haste(NamedTuple):
+    """What the time does not suffice for, at the pace of the plan that has all of it."""
+
+    fine: bool = False
+    """For the finest class: `FINE_VIEWS` views of it at half of the resolution."""
+    passes: float = math.inf
+    """Passes over all pixels of the training images at their own size; infinite where they do not count, because the
+    scale is another, or the views are the user's choice."""
+
+
+class Weights(NamedTuple):
+    """What the plan has to know of weights that training starts from."""
+
+    normalized: bool
+    """Whether it is known how the images they were made with were normalised."""
+    encoder: bool
+    """Whether they are an encoder's, trained on other images."""
+
+
+UNREAD = Weights(normalized=True, encoder=False)
+"""Before the file is read, which needs the network, which needs a plan."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """One number of the plan."""
+
+    value: Any
+    reason: str
+    source: str
+    """given (by the user), recipe, data, machine (its speed, measured), or default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The settings of a run, complete, and why they are what they are."""
+
+    settings: Settings
+    decisions: dict[str, dict[str, Decision]]
+    """By section and name, as in `Settings`."""
+    facts: dict[str, Any]
+    outlook: Outlook | None = None
+    """None where a step's time was not measured."""
+
+    def to_toml(self) -> str:
+        """The text of `plan.toml`."""
+        content: dict[str, Any] = {
+            section: {name: {"value": d.value, "reason": d.reason, "source": d.source} for name, d in names.items()}
+            for section, names in self.decisions.items()
+        }
+        outlook = {} if self.outlook is None else {"outlook": asdict(self.outlook)}
+        return tomli_w.dumps({**content, **outlook, "facts": self.facts})
+
+    def save(self, folder: Path) -> None:
+        """Write `plan.toml` into a run."""
+        runs.write_text(folder / runs.PLAN, self.to_toml())
+
+    @classmethod
+    def load(cls, folder: Path) -> Plan:
+        """Read the plan of a run; RunError if it is missing or unreadable."""
+        path = folder / runs.PLAN
+        try:
+            content = tomllib.loads(path.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path} cannot be read: {error}. Restore it from a copy, or train again.") from None
+        facts = content.pop("facts", {})
+        outlook = content.pop("outlook", None)
+        decisions = {
+            section: {name: Decision(**decision) for name, decision in names.items()}
+            for section, names in content.items()
+        }
+        values = {section: {name: d.value for name, d in names.items()} for section, names in decisions.items()}
+        return cls(
+            settings=Settings.from_dict(values, str(path)),
+            decisions=decisions,
+            facts=facts,
+            outlook=None if outlook is None else Outlook(**outlook),
+        )
+
+    def with_budget(self, *, minutes: float | None = None, steps: int | None = None, reason: str) -> Plan:
+        """The same plan with another budget: minutes or steps."""
+        kept = {k: v for k, v in self.decisions["training"].items() if k not in ("minutes", "steps")}
+        name, value = ("steps", steps) if minutes is None else ("minutes", minutes)
+        decisions = self.decisions | {"training": kept | {name: Decision(value=value, reason=reason, source="given")}}
+        training = replace(self.settings.training, minutes=minutes, steps=steps)
+        return replace(self, settings=replace(self.settings, training=training), decisions=decisions, outlook=None)
+
+    def rows(self) -> list[tuple[str, str, str, str]]:
+        """Name, value, reason and source of each decision, for a table."""
+        return [
+            (name, _shown(decision.value), decision.reason, decision.source)
+            for names in self.decisions.values()
+            for name, decision in names.items()
+        ]
+
+
+def make_plan(
+    settings: Settings,
+    facts: Facts,
+    *,
+    given: Settings | None = None,
+    recipe: str | None = None,
+    weights: Weights | None = None,
+    step_seconds: Callable[[Training], float] | None = None,
+    like: Plan | None = None,
+) -> Plan:
+    """Decide what `settings` leave open.
+
+    `settings` are those of the user over those of the recipe named `recipe`; `given` are the user's alone, to tell
+    which is which; `weights` are those to start from, if there are any. `step_seconds` measures how long a step of a
+    training takes; with it the plan says how far the budget goes, and proposes one where none is given. With a budget
+    of steps it decides nothing, so that the same steps give the same weights whatever the machine is busy with. What
+    the user leaves open stays as in the plan `like`, if there is one, as between the folds of a run.
+
+    Raises SettingError for settings that contradict each other or the data.
+    """
+    by_user = (settings if given is None else given).to_dict()
+    decisions: dict[str, dict[str, Decision]] = {
+        section: {
+            name: Decision(value=value, reason="you said so", source="given")
+            if name in by_user[section]
+            else Decision(value=value, reason=f"recipe {recipe}", source="recipe")
+            for name, value in names.items()
+        }
+        for section, names in settings.to_dict().items()
+    }
+
+    if like is not None:
+        decisions = {section: names | decisions[section] for section, names in like.decisions.items()}
+    plan = _decided(decisions, facts, weights, step_seconds, Haste())
+    steps = plan.settings.training.steps if plan.outlook is None else plan.outlook.steps
+    if steps is None or weights is not None:
+        return plan
+    trained = plan.settings.training
+    haste = Haste(
+        fine=_fine_views(trained, steps, facts) < FINE_VIEWS,
+        passes=math.inf if "crop" in decisions["training"] else _passes(trained, steps, facts),
+    )
+    open_to_it = {name for name in ("model", "scale") if name not in decisions["training"]}
+    if ("model" in open_to_it and _network(facts, haste)[0] != trained.model) or (
+        "scale" in open_to_it and _scale(facts, haste)[0] != trained.scale
+    ):
+        return _decided(decisions, facts, weights, step_seconds, haste)
+    return plan
+
+
+def _decided(
+    given: dict[str, dict[str, Decision]],
+    facts: Facts,
+    weights: Weights | None,
+    step_seconds: Callable[[Training], float] | None,
+    haste: Haste,
+) -> Plan:
+    """The plan with these decisions given."""
+    decisions = {section: dict(names) for section, names in given.items()}
+
+    def decide(section: str, name: str, value: Any, reason: str, source: str = "default") -> Any:
+        decided = decisions[section].setdefault(name, Decision(value=value, reason=reason, source=source))
+        return decided.value
+
+    if weights is not None and weights.normalized:
+        decide("training", "normalization", "weights", "what the pretrained weights were made with")
+    if weights is not None and weights.encoder:
+        decide("training", "layer_decay", 0.75, "pretrained layers change less, the first ones least")
+    options = decisions["training"]["model_options"].value if "model_options" in decisions["training"] else {}
+    _decide_training(facts, options, decide, haste, tuned=weights is not None)
+    decide_augmentation(facts, decisions["training"]["crop"].value, decide)
+
+    def planned() -> Settings:
+        values = {section: {name: d.value for name, d in names.items()} for section, names in decisions.items()}
+        return Settings.from_dict(values, "plan")
+
+    _refuse_contradictions(planned(), facts, weights)
+    outlook = decide_budget(planned, step_seconds, decide, fixed=weights is not None)
+    return Plan(settings=planned(), decisions=decisions, facts=facts.to_dict(), outlook=outlook)
+
+
+def _decide_training(facts: Facts, options: dict[str, Any], decide: Any, haste: Haste, *, tuned: bool) -> None:
+    """Network, view, optimiser; `tuned` says that weights are at hand, so that training only changes them."""
+    model = decide("training", "model", *_network(facts, haste))
+    decide("training", "normalization", "data", "mean and deviation of the training images", "data")
+    scale = decide("training", "scale", *_scale(facts, haste))
+    edge = round(VIEW / scale)
+    multiple = round(32 / scale)
+    height, width = (min(edge, multiple * math.ceil(size[1] / multiple)) for size in (facts.height, facts.width))
+    at_scale = "" if scale == 1 else f", which the network sees at {VIEW}"
+    crop = decide(
+        "training", "crop", [height, width],
+        f"views of {edge} pixels{at_scale}, where images ({facts.height[1]} x {facts.width[1]}) allow it", "data",
+    )  # fmt: skip
+    ours = model.startswith("compact-") and not tuned
+    decide("training", "progressive", *_progressive(min(crop) * scale, _thickness(facts)[0], model, ours), "data")
+    decide("training", "batch", 8, "views of one step")
+    decide("training", "accumulate", 1, "a whole batch at once; more parts only if the memory does not suffice")
+    optimizer = decide(
+        "training", "optimizer", "muon" if ours else "adamw",
+        f"learns {model} from scratch in fewest steps" if ours else "robust, whatever the network and its weights",
+    )  # fmt: skip
+    peak, why = _peak_rate(model, options)
+    decide("training", "lr", peak, why)
+    decide("training", "layer_decay", 1.0, "all layers learn at the same rate")
+    decide("training", "schedule", "cosine", "ends at 0, whatever the budget")
+    decide("training", "warmup", 0.1, "share of the run")
+    decide("training", "weight_decay", 0.0 if optimizer == "adam" else 0.01, f"usual for {optimizer}")
+    loss = decide("training", "loss", "ce+dice", "cross-entropy for calibration, Dice for rare classes")
+    if "ce" in {name for _, name in loss_terms(loss)}:
+        decide("training", "label_smoothing", 0.0, "the masks are taken at their word")
+    decide(
+        "training", "precision", "bf16" if facts.bfloat16 else "fp32",
+        "this machine multiplies bfloat16 numbers faster; weights and loss stay float32" if facts.bfloat16 else
+        "this machine has no instructions for bfloat16 numbers", "machine",
+    )  # fmt: skip
+    decide("training", "class_weighting", 0.0, "Dice already counts classes equally")
+    decide("training", "class_share", 0.33, "a third of the views shows a random class, as nnU-Net does")
+    decide("training", "gradient_clip", 10.0, "stops a single bad batch")
+    decide("training", "ema", 0.98, "averages the last 50 steps")
+    decide("training", "val_share", 0.1, "held out to pick the best weights")
+    decide("training", "seed", 0, "same seed, same result")
+    decide("training", "cache", 2.0, "GiB of decoded images")
+    decide("training", "compile", False, "compiling takes a minute or more, and gains nothing on a processor")
+
+
+def _thickness(facts: Facts) -> tuple[float, float, int]:
+    """Mean of `Facts.thick_share` over the classes that occur, and the least, with its class."""
+    of_class = [(thick, index) for index, thick in enumerate(facts.thick_share) if facts.class_share[index]]
+    return sum(thick for thick, _ in of_class) / len(of_class), *min(of_class)
+
+
+def _network(facts: Facts, haste: Haste) -> tuple[str, str, str]:
+    """The network, why, and the source."""
+    thick, least, finest = _thickness(facts)
+    fine = f"{least:.0%} of the pixels of class {finest} lie 3 pixels inside"
+    mean = f"of the classes' pixels, {thick:.0%} on average lie 3 pixels inside"
+    if thick < THIN:
+        why = f"{mean}, below the {THIN:.0%} at which detail needs 1/2"
+        return "compact-2", f"a residual U-Net at 1/2 of the resolution: {why}", "data"
+    if least < FINE and not haste.fine:
+        return "compact-2", f"a residual U-Net at 1/2 of the resolution: {fine}, which 1/4 would blur", "data"
+    if least < FINE:
+        why = f"{fine}, but there is no time for the {FINE_VIEWS:,} views of it from which 1/2 gains"
+        return "compact-4", f"a residual U-Net at 1/4 of the resolution: {why}", "machine"
+    return "compact-4", f"a residual U-Net at 1/4 of the resolution: {mean}, and no class is fine", "data"
+
+
+def _scale(facts: Facts, haste: Haste) -> tuple[float, str, str]:
+    """The smallest working scale that shows enough pixels and keeps the classes, why, and the source."""
+    shorter = min(facts.height[1], facts.width[1])
+    for scale, iou in reversed(list(zip(SHRUNK, facts.shrunk_iou, strict=False))):
+        if scale * shorter >= ENOUGH and iou >= KEPT:
+            return scale, (
+                f"images of {facts.height[1]} x {facts.width[1]} pixels are large; reduced to {scale:g} their masks "
+                f"keep an IoU of {iou:.3f}: so more is seen at a time, and sooner"
+            ), "data"  # fmt: skip
+    thick, least, _ = _thickness(facts)
+    if haste.passes < PASSES and thick >= THIN and least >= FINE:
+        for scale, iou in zip(SHRUNK, facts.shrunk_iou, strict=False):
+            if scale * shorter >= RUSHED_ENOUGH and iou >= RUSHED_KEPT:
+                return scale, (
+                    f"there is time to see images {haste.passes:.1f} times at their own size; reduced to {scale:g}, "
+                    f"where their masks keep an IoU of {iou:.3f}, they are seen more often, and more of them at a time"
+                ), "machine"  # fmt: skip
+    return 1.0, "images are seen at their own size: they are not large, or their classes are too fine to shrink", "data"
+
+
+def _fine_views(training: Training, steps: int, facts: Facts) -> float:
+    """Views of images with the finest class in so many steps."""
+    finest = _thickness(facts)[2]
+    return steps * (training.batch or 1) * (facts.image_share[finest] if facts.image_share else 1.0)
+
+
+def _passes(training: Training, steps: int, facts: Facts) -> float:
+    """Passes over all pixels of the training images in so many steps; infinite at a working scale."""
+    if training.scale != 1 or training.crop is None:
+        return math.inf
+    seen = steps * (training.batch or 1) * training.crop[0] * training.crop[1]
+    return seen / (facts.images * facts.height[1] * facts.width[1])
+
+
+def _progressive(view: float, thick: float, model: str, ours: bool) -> tuple[float, str]:
+    """The share of the run with halved views, and why; `view` is the shorter side of a view as the network sees it."""
+    if not ours:
+        return 0.0, f"views keep their resolution: not tried with {model}, or with weights from elsewhere"
+    if thick < THIN:
+        return 0.0, "views keep their resolution, which thin classes need from the start"
+    if view < LEAST_HALVED:
+        return 0.0, f"half of a view of {view:g} pixels shows too little"
+    return PROGRESSIVE, "views at half their resolution first: far more steps while coarse things are learned"
+
+
+def _peak_rate(model: str, options: dict[str, Any]) -> tuple[float, str]:
+    """The peak rate for a network, and why."""
+    if model in PEAK_RATES:
+        return PEAK_RATES[model], f"measured for {model}"
+    with torch.device("meta"):
+        network = build(model, 3, 2, options)
+    kinds = {type(module) for module in network.modules()}
+    if nn.LayerNorm in kinds:
+        return ATTENTION_RATE, "usual for networks with attention"
+    if kinds & {nn.BatchNorm2d, nn.GroupNorm}:
+        return NORMALIZED_RATE, "usual for networks with batch normalisation"
+    return PLAIN_RATE, "low, because the network has no normalisation"
+
+
+def _refuse_contradictions(settings: Settings, facts: Facts, weights: Weights | None) -> None:
+    if settings.training.normalization == "imagenet" and facts.channels != 3:
+        raise SettingError(
+            f"normalization = 'imagenet' is for 3 channels, and the images have {facts.channels}. "
+            "Use normalization = 'data', or choose three channels with --bands."
+        )
+    if settings.training.normalization == "weights" and (weights is None or not weights.normalized):
+        raise SettingError(
+            "normalization = 'weights': "
+            + ("there are none to start from. Give --pretrained" if weights is None else "they do not say theirs")
+            + ", or use normalization = 'data'."
+        )
+    names = {name for _, name in loss_terms(settings.training.loss or "")}
+    if settings.training.class_weighting and not names & set(PIXEL_LOSSES):
+        raise SettingError(
+            f"class_weighting = {settings.training.class_weighting:g} acts on {', '.join(PIXEL_LOSSES)}, and loss = "
+            f"{settings.training.loss!r} has none, so it would have no effect. Use loss = 'ce+dice', or leave it out."
+        )
+    if settings.training.label_smoothing and "ce" not in names:
+        raise SettingError(
+            f"label_smoothing = {settings.training.label_smoothing:g} acts on ce, and loss = "
+            f"{settings.training.loss!r} has none, so it would have no effect. Use loss = 'ce+dice', or leave it out."
+        )
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(item)}" for name, item in value.items())
+    if isinstance(value, list):
+        return " ".join(_shown(item) for item in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,1 +1,0 @@
-"""From a data set to a run: facts, plan, losses, optimisers, the loop and its checkpoints."""

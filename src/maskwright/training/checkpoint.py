@@ -1,0 +1,121 @@
+"""The last state of training, so that a resumed run continues bit for bit (DESIGN contract 11). Nothing is pickled.
+
+    RUN/resume/state-<step>.safetensors   weights, averaged weights, optimiser moments
+    RUN/resume/state.json                 step, progress, elapsed seconds, best score; names the file above
+
+The tensors are written first under a name of their own; replacing `state.json` is the one moment of change, so a kill
+at any time leaves a pair that belongs together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from maskwright import runs
+from maskwright.errors import RunError
+from maskwright.training.optim import Average
+
+STATE = "state.json"
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """Where training stands, apart from tensors."""
+
+    step: int = 0
+    """Optimiser steps done."""
+    share: float = 0.0
+    """Of the run, 0 to 1: by steps, or by the clock."""
+    elapsed: float = 0.0
+    """Seconds of the budget used, in this process and those before."""
+    begun: float = 0.0
+    """Seconds of the budget that were used when the first step (of the last leg) began: imports, reading, planning."""
+    first: int = 0
+    """Step at which the last leg began; 0 unless a finished run was continued."""
+    peak: float = 1.0
+    """Share of the learning rate that the last leg rises to."""
+    parts: int = 1
+    """Parts in which each batch is made, to fit into memory."""
+    best: float | None = None
+    """Validation mIoU of the weights that are kept."""
+    best_step: int | None = None
+    """Their step."""
+    highest: float = 0.0
+    """Highest validation mIoU so far."""
+    next_validation: float = 0.0
+    """Share of the run at which the next validation is due."""
+    validation_seconds: float = 0.0
+    """How long the last validation took."""
+    finished: bool = False
+
+
+def save(
+    run: Path, progress: Progress, module: nn.Module, optimizer: torch.optim.Optimizer, average: Average | None
+) -> None:
+    """Write the state; the previous one stays valid until the new one is complete."""
+    tensors = {f"module.{name}": tensor for name, tensor in module.state_dict().items()}
+    if average is not None:
+        tensors |= {f"average.{name}": tensor for name, tensor in average.state.items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items() if torch.is_tensor(value)}
+    folder = run / runs.RESUME
+    name = f"state-{progress.step:08d}.safetensors"
+    with runs.replacing(folder / name) as temporary:
+        # Clones are made contiguous in the default layout: safetensors refuses strides, and the copy to be loaded does
+        # not depend on the layout.
+        save_file({key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}, temporary)
+    runs.write_json(folder / STATE, {"tensors": name, **asdict(progress)})
+    for old in folder.glob("state-*.safetensors"):
+        if old.name != name:
+            old.unlink(missing_ok=True)
+
+
+def exists(run: Path) -> bool:
+    """Is there a state to resume?"""
+    return (run / runs.RESUME / STATE).is_file()
+
+
+def load(run: Path, module: nn.Module, optimizer: torch.optim.Optimizer, average: Average | None) -> Progress:
+    """Put the saved state back in place and return where training stood.
+
+    Raises RunError if there is none, or it does not fit.
+    """
+    folder = run / runs.RESUME
+    if not exists(run):
+        raise RunError(
+            f"{run} cannot be resumed: {folder / STATE} does not exist. It appears within the first minute of "
+            "training; start again with `maskwright train`."
+        )
+    content: dict[str, Any] = runs.read_json(folder / STATE)
+    path = folder / content.pop("tensors")
+    try:
+        tensors = load_file(path)
+        module.load_state_dict(_under(tensors, "module."))
+        if average is not None:
+            for name, value in _under(tensors, "average.").items():
+                average.state[name].copy_(value)
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        for key, value in _under(tensors, "optimizer.").items():
+            index, name = key.split(".", 1)
+            like = parameters[int(index)]
+            if value.shape == like.shape:
+                # Fused optimisers walk weights and moments in step through memory: the layouts have to be the same.
+                value = torch.empty_like(like, dtype=value.dtype).copy_(value)
+            state.setdefault(int(index), {})[name] = value
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        return Progress(**content)
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{path} does not hold the state of this run: {error}. Start again, or restore the file."
+        ) from None
+
+
+def _under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,65 @@
+"""The network that a plan asks for, as `run.json` describes it, and the normalisation that goes with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from maskwright.config import Training
+from maskwright.errors import SettingError
+from maskwright.models.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD
+from maskwright.models.segmenter import Segmenter
+from maskwright.models.weights import Origin
+from maskwright.planning.fingerprint import Facts
+
+
+def describe(training: Training, facts: Facts, classes: int, origin: Origin | None = None) -> dict[str, Any]:
+    """The `network` of `run.json`; see `make_segmenter`. `origin` is that of pretrained weights, once they are read.
+
+    Raises SettingError for a normalisation by the range of a type that has none.
+    """
+    mean, std = list(facts.mean), list(facts.std)
+    top = _top(facts)
+    if training.normalization in ("unit", "imagenet") and top is None:
+        raise SettingError(
+            f"normalization = {training.normalization!r} goes by the type's largest value, and the images are "
+            f"{facts.dtype}. Use normalization = 'data'."
+        )
+    if training.normalization == "unit":
+        mean, std = [0.0] * facts.channels, [top or 1.0] * facts.channels
+    if training.normalization == "imagenet":
+        mean, std = ([(top or 1.0) * value for value in values] for values in (IMAGENET_MEAN, IMAGENET_STD))
+    if training.normalization == "weights" and origin is not None:
+        mean, std = statistics(origin, facts) or (mean, std)
+    return {
+        "name": training.model,
+        "options": training.model_options,
+        "channels": facts.channels,
+        "classes": classes,
+        "mean": mean,
+        "std": std,
+        "per_image": training.normalization == "image",
+        "scale": training.scale,
+    }
+
+
+def around(network: nn.Module, description: dict[str, Any]) -> Segmenter:
+    """A segmenter around a network that is there already, with the description's normalisation and scale."""
+    return Segmenter(network, **{name: description[name] for name in ("mean", "std", "per_image", "scale")})
+
+
+def statistics(origin: Origin, facts: Facts) -> tuple[list[float], list[float]] | None:
+    """Mean and deviation that weights were made with, in native values of these images; None where not known.
+
+    Published weights give them as shares of a type's range, which floating point images do not have.
+    """
+    top = _top(facts)
+    if origin.mean is None or (top is None and not origin.native):
+        return None
+    return origin.statistics(top or 1.0)
+
+
+def _top(facts: Facts) -> float | None:
+    """The largest value of the images' type; None for floats, which have no range."""
+    return {"uint8": 255.0, "uint16": 65535.0}.get(facts.dtype)

@@ -1,0 +1,397 @@
+"""From a data folder to a trained run, and on again after an interruption: what `maskwright train` does."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from maskwright import runs
+from maskwright.augment.loader import Loader, Store, default_workers
+from maskwright.config import Settings, Training, load_recipe
+from maskwright.datasets.samples import Dataset
+from maskwright.errors import RunError, SettingError
+from maskwright.models.segmenter import Segmenter
+from maskwright.models.weights import load_pretrained
+from maskwright.planning.fingerprint import Facts, gather
+from maskwright.planning.plan import UNREAD, Plan, Weights, make_plan
+from maskwright.predict.predictor import best_device, make_segmenter
+from maskwright.training import checkpoint, distributed
+from maskwright.training.checkpoint import Progress
+from maskwright.training.clock import VALIDATIONS, Clock
+from maskwright.training.loop import Status, train
+from maskwright.training.losses import make_loss
+from maskwright.training.memory import keep_freed_memory
+from maskwright.training.network import around, describe, statistics
+from maskwright.training.probe import step_seconds as measured
+from maskwright.training.split import Say, Shares, check_same, share_out
+from maskwright.training.validation import validation_samples
+
+GIB = 2**30
+DEFAULT_CACHE = 2.0
+CONTINUED = 0.3
+"""Share of the peak rate with which a finished run learns on: high enough to move, low enough to keep what it knows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A data folder looked at, the plan for it, and the network that the plan asks for."""
+
+    data: Path
+    val: Path | None
+    pretrained: Path | str | None
+    fold: int | None
+    shares: Shares
+    store: Store
+    validation_store: Store
+    facts: Facts
+    plan: Plan
+    network: dict[str, Any]
+    """As in `run.json`; see `make_segmenter`."""
+    segmenter: Segmenter
+
+
+def prepare(
+    data: Path,
+    given: Settings,
+    *,
+    recipe: str | None = None,
+    val: Path | None = None,
+    pretrained: Path | str | None = None,
+    fold: int | None = None,
+    like: Plan | None = None,
+    outlook: bool = False,
+    say: Say = lambda text: None,
+) -> Prepared:
+    """Open a data folder, hold out the validation share, look at the images, decide the plan and build the network.
+
+    `pretrained` is a file, or a name on the Hugging Face Hub; with a `fold`, that part of the samples is held out; a
+    plan `like` which this one is to be decides what is left open. Otherwise the time of a step is measured where the
+    plan goes by minutes, and with `outlook` in any case.
+    Nothing is written. Raises a MaskwrightError for whatever would stop training: data, settings, network or weights.
+    """
+    settings = given if recipe is None else given.over(load_recipe(recipe))
+    if val is not None and given.training.val_share is not None:
+        raise SettingError(
+            f"--val {val} replaces the validation share, so val_share = {given.training.val_share:g} has no effect. "
+            "Give one of them."
+        )
+    shares = share_out(data, settings.training, val, fold, say)
+    store = _store(shares.training, settings)
+    device = best_device()
+    validation_store = _store(shares.validation, settings, like=store)
+    held_out = validation_store, validation_samples(shares.validation.samples)
+    facts = gather(store, shares.training.samples, shares.training.classes, str(device), held_out, say)
+    classes = len(shares.training.classes)
+    measures = outlook or (settings.training.steps is None and like is None)
+    step_seconds = partial(_step_seconds, facts.channels, classes, device) if measures else None
+    if pretrained is None:
+        plan = make_plan(settings, facts, given=given, recipe=recipe, step_seconds=step_seconds, like=like)
+    else:
+        plan = make_plan(settings, facts, given=given, recipe=recipe, weights=UNREAD, like=like)
+    distributed.slots(plan.settings.training.batch or 1)
+    torch.manual_seed(plan.settings.training.seed or 0)
+    network = describe(plan.settings.training, facts, classes)
+    segmenter = make_segmenter(network)
+    if pretrained is not None:
+        origin = load_pretrained(segmenter.network, pretrained)
+        say(f"Starting from {pretrained}: {origin.description}")
+        weights = Weights(
+            normalized=statistics(origin, facts) is not None,
+            encoder=origin.kind != "maskwright" and hasattr(segmenter.network, "encoder"),
+        )
+        plan = make_plan(
+            settings, facts, given=given, recipe=recipe, weights=weights, step_seconds=step_seconds, like=like
+        )
+        network = describe(plan.settings.training, facts, classes, origin)
+        segmenter = around(segmenter.network, network)
+    prepared = Prepared(
+        data=data,
+        val=val,
+        pretrained=pretrained,
+        fold=fold,
+        shares=shares,
+        store=store,
+        validation_store=validation_store,
+        facts=facts,
+        plan=plan,
+        network=network,
+        segmenter=segmenter.to(device),
+    )
+    make_loader(prepared)  # an augmentation that does not suit the images is refused before anything is written
+    return prepared
+
+
+def start(
+    run: Path,
+    prepared: Prepared,
+    *,
+    started: float,
+    show: Callable[[Status], None] = lambda status: None,
+    say: Say = lambda text: None,
+) -> Progress:
+    """Train into the folder `run`, which must be empty; `started` is the `time.time()` at which the budget began."""
+    shares, settings = prepared.shares, prepared.plan.settings
+    with _locked(run):
+        content: dict[str, Any] = {
+            "schema": runs.SCHEMA,
+            "kind": "run",
+            "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "classes": shares.training.classes.to_dict(),
+            "network": prepared.network,
+            "preparation": settings.to_dict()["preparation"],
+            "tta": _tta(settings),
+            "input": _input(prepared.store),
+            "data": {
+                "path": str(prepared.data.resolve()),
+                "val": None if prepared.val is None else str(prepared.val.resolve()),
+                "fingerprint": shares.training.fingerprint(),
+                "validation_fingerprint": shares.validation.fingerprint() if shares.validation.samples else None,
+                "fold": prepared.fold,
+                "how": shares.how,
+                "training": [sample.id for sample in shares.training.samples],
+                "validation": [sample.id for sample in shares.validation.samples],
+            },
+            "settings": settings.to_dict(),
+            "pretrained": None if prepared.pretrained is None else str(prepared.pretrained),
+            "device": _device_name(),
+            "software": runs.software(),
+            "seed": settings.training.seed,
+            "scores": {},
+        }
+        if distributed.rank() == 0:
+            prepared.plan.save(run)
+            runs.write_json(run / runs.RUN, content)
+        return _train(run, content, prepared, Clock(started=started), show, say, resume=False)
+
+
+def resume(
+    run: Path,
+    *,
+    started: float,
+    data: Path | None = None,
+    say: Say = lambda text: None,
+    show: Callable[[Status], None] = lambda status: None,
+) -> Progress:
+    """Continue an interrupted run with the same data; the result is that of the uninterrupted run.
+
+    Raises RunError if the run is finished, was not begun, or its data changed.
+    """
+    content = runs.read_run(run)
+    plan = Plan.load(run)
+    with _locked(run):
+        if not checkpoint.exists(run):
+            raise RunError(
+                f"{run} cannot be resumed: it has no state in {runs.RESUME}/, which appears within the first minute. "
+                "Start again with `maskwright train DATA`."
+            )
+        if content["scores"] and runs.read_json(run / runs.RESUME / checkpoint.STATE).get("finished"):
+            raise RunError(
+                f"{run} is finished: its budget of {_budget(plan.settings.training)} is used up. "
+                "Nothing is left to resume; `maskwright evaluate` and `predict` use it, and "
+                f"`maskwright train --resume {run} --continue-for 30m` trains it on."
+            )
+        path = data or Path(content["data"]["path"])
+        val = None if content["data"]["val"] is None else Path(content["data"]["val"])
+        shares = share_out(path, plan.settings.training, val, content["data"].get("fold"), say)
+        check_same(run, content["data"]["fingerprint"], shares.training, path)
+        if shares.validation.samples:
+            check_same(run, content["data"]["validation_fingerprint"], shares.validation, path)
+        store = _store(shares.training, plan.settings)
+        prepared = Prepared(
+            data=path,
+            val=val,
+            pretrained=None,
+            fold=content["data"].get("fold"),
+            shares=shares,
+            store=store,
+            validation_store=_store(shares.validation, plan.settings, like=store),
+            facts=Facts.from_dict(plan.facts),
+            plan=plan,
+            network=content["network"],
+            segmenter=make_segmenter(content["network"]).to(best_device()),
+        )
+        return _train(run, content, prepared, Clock(started=started), show, say, resume=True)
+
+
+def extend(run: Path, more: str, *, share: float = 1.0) -> None:
+    """Give a finished run more time, or more steps: `30m`, `2h`, `90s` or `500steps`; `resume` then trains it on.
+
+    With a `share`, that part of the time. The new leg starts from the last state; its rate warms up to `CONTINUED`
+    times the run's peak and falls again. Raises SettingError for another text, RunError if the run is not finished.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|steps)", more.strip())
+    if match is None or float(match[1]) <= 0 or (match[2] == "steps" and "." in match[1]):
+        raise SettingError(f"--continue-for {more!r}: expected a time such as 30m, 2h or 90s, or a number as 500steps.")
+    content, plan, state = runs.read_run(run), Plan.load(run), runs.read_json(run / runs.RESUME / checkpoint.STATE)
+    with runs.locked(run):
+        if not state["finished"]:
+            raise RunError(f"{run} is not finished. Continue it first: maskwright train --resume {run}")
+        if match[2] == "steps":
+            plan = plan.with_budget(steps=state["step"] + int(match[1]), reason=f"continued for {more}")
+        else:
+            minutes = state["elapsed"] / 60 + share * float(match[1]) * {"s": 1 / 60, "m": 1, "h": 60}[match[2]]
+            plan = plan.with_budget(minutes=minutes, reason=f"continued for {more}")
+        state |= {"finished": False, "share": 0.0, "first": state["step"], "peak": CONTINUED}
+        plan.save(run)
+        runs.write_json(run / runs.RUN, content | {"settings": plan.settings.to_dict()})
+        runs.write_json(run / runs.RESUME / checkpoint.STATE, state | {"next_validation": 1 / VALIDATIONS})
+
+
+def _train(
+    run: Path,
+    content: dict[str, Any],
+    prepared: Prepared,
+    clock: Clock,
+    show: Callable[[Status], None],
+    say: Say,
+    *,
+    resume: bool,
+) -> Progress:
+    """The part that a fresh and a resumed run share."""
+    keep_freed_memory()
+    segmenter = prepared.segmenter
+    settings, facts, shares = prepared.plan.settings, prepared.facts, prepared.shares
+    training = settings.training
+    assert training.crop is not None
+    device = next(segmenter.parameters()).device
+    torch.backends.cudnn.benchmark = device.type == "cuda"
+    torch.set_float32_matmul_precision("high" if device.type == "cuda" else "highest")
+    loader = make_loader(prepared)
+    weights = None
+    if training.class_weighting:
+        share_K = np.maximum(np.array(facts.class_share), 1e-6)
+        weight_K = share_K**-training.class_weighting
+        weights = torch.tensor(weight_K / (weight_K * share_K).sum(), dtype=torch.float32, device=device)
+    done = train(
+        run,
+        segmenter,
+        loader,
+        (prepared.validation_store, shares.validation.samples),
+        len(shares.training.classes),
+        training,
+        make_loss(training.loss or "", weights, training.label_smoothing or 0.0),
+        clock,
+        resume=resume,
+        show=show,
+        say=say,
+    )
+    content["scores"] = {"validation_miou": done.best, "step": done.best_step, "steps": done.step}
+    content["seconds"] = round(clock.elapsed() if not resume else done.elapsed, 1)
+    if distributed.rank() == 0:
+        runs.write_json(run / runs.RUN, content)
+    return done
+
+
+def make_loader(prepared: Prepared) -> Loader:
+    """The training views of what was prepared, those that this process makes.
+
+    Raises SettingError for an augmentation that does not suit the images.
+    """
+    settings, facts = prepared.plan.settings, prepared.facts
+    training, device = settings.training, next(prepared.segmenter.parameters()).device
+    assert training.crop is not None
+    # A change of tone by channel is a table for each: worth its time only where channels differ in kind.
+    alike = facts.channels == 1 or (facts.channels == 3 and facts.dtype == "uint8")
+    return Loader(
+        prepared.store,
+        prepared.shares.training.samples,
+        augmentation=settings.augmentation,
+        crop=training.crop,
+        batch=training.batch or 1,
+        class_share=training.class_share or 0.0,
+        seed=training.seed or 0,
+        mean=float(np.mean(facts.mean)) if alike else facts.mean,
+        std=float(np.mean(facts.std)) if alike else facts.std,
+        scale=training.scale or 1.0,
+        slots=distributed.slots(training.batch or 1),
+        workers=default_workers(device.type),
+        pin=device.type == "cuda",
+    )
+
+
+def _step_seconds(channels: int, classes: int, device: torch.device, training: Training) -> float:
+    """As the first process measures it, each with its share of the batch, so that all processes plan alike."""
+    share = replace(training, batch=len(distributed.slots(training.batch or 1)))
+    (seconds,), _ = distributed.agree((measured(share, channels, classes, device),))
+    return seconds
+
+
+def _locked(run: Path) -> AbstractContextManager[None]:
+    """The run's lock, held by the process that writes."""
+    return runs.locked(run) if distributed.rank() == 0 else nullcontext()
+
+
+def _store(dataset: Dataset, settings: Settings, like: Store | None = None) -> Store:
+    gib = DEFAULT_CACHE if settings.training.cache is None else settings.training.cache
+    return Store(dataset, settings.preparation, gib * GIB, like)
+
+
+def _tta(settings: Settings) -> dict[str, bool]:
+    on = bool(settings.training.tta)
+    return {
+        "horizontal": on and bool(settings.augmentation.flip_horizontal),
+        "vertical": on and bool(settings.augmentation.flip_vertical),
+    }
+
+
+def _input(store: Store) -> dict[str, Any]:
+    """What prediction compares an image with, before preparation."""
+    seen = list(store.originals.values())
+    return {
+        "channels": seen[0].channels,
+        "dtype": seen[0].dtype,
+        "low": min(one.low for one in seen),
+        "middle": float(np.median([one.middle for one in seen])),
+        "high": max(one.high for one in seen),
+    }
+
+
+def _budget(training: Training) -> str:
+    return f"{training.steps} steps" if training.steps else f"{training.minutes:g} min"
+
+
+def _device_name() -> str:
+    device = best_device()
+    if device.type == "cuda":
+        return torch.cuda.get_device_name()
+    return f"{device.type}, {torch.get_num_threads()} threads"
+
+
+def wants_folds(given: Settings, recipe: str | None) -> bool:
+    """Whether cross-validation is asked for, by the user or the recipe."""
+    settings = given if recipe is None else given.over(load_recipe(recipe))
+    return settings.training.folds is not None
+
+
+def has_folds(run: Path) -> bool:
+    """Whether a run is one of cross-validation; raises RunError if it is no run."""
+    return bool(runs.read_run(run)["kind"] == "folds")
+
+
+def default_run_folder(data: Path) -> Path:
+    """A new folder `runs/<name of the data>`, numbered if it exists."""
+    resolved = data.resolve()
+    name = resolved.parent.name if resolved.name in ("train", "images") and resolved.parent.name else resolved.name
+    return runs.fresh_folder(Path("runs"), name or "run")
+
+
+__all__ = [
+    "Prepared",
+    "default_run_folder",
+    "extend",
+    "has_folds",
+    "make_loader",
+    "prepare",
+    "resume",
+    "start",
+    "wants_folds",
+]

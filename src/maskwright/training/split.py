@@ -1,0 +1,97 @@
+"""Which samples train and which validate, and whether data is still what it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from maskwright.check import quick
+from maskwright.config import Training
+from maskwright.datasets.formats import open_dataset
+from maskwright.datasets.samples import Dataset
+from maskwright.datasets.splits import folds, hold_out
+from maskwright.errors import DataError, RunError
+
+DEFAULT_VAL_SHARE = 0.1
+SHOWN = 5
+"""Errors that are told before training; `maskwright check` tells all."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shares:
+    """Which samples train, which validate, and how they were chosen."""
+
+    training: Dataset
+    validation: Dataset
+    how: str
+
+
+def share_out(data: Path, training: Training, val: Path | None, fold: int | None, say: Say) -> Shares:
+    """Open a data folder, and `val` if there is one, and divide the samples.
+
+    The validation share is `val`, or the data's own `val` split, or held out; with a `fold`, that part of
+    `training.folds`. Raises what `open_dataset`, `hold_out` and `folds` raise.
+    """
+    dataset = open_dataset(data)
+    for note in dataset.notes:
+        say(note)
+    splits = dataset.splits
+    pool = dataset.split("train") if "train" in splits else dataset
+    if val is not None:
+        other = open_dataset(val, classes=dataset.classes)
+        for note in other.notes:
+            say(f"validation: {note}")
+        sides = [
+            replace(sample, split=side) for side, part in (("train", pool), ("val", other)) for sample in part.samples
+        ]
+        refuse_errors(dataset.with_samples(tuple(sides)), f"{data} and {val}", say)
+        return Shares(training=pool, validation=other, how=f"validation on {len(other.samples)} samples of {val}")
+    refuse_errors(dataset, str(data), say)
+    left = f"; {data / 'test'} is left for evaluation" if "test" in splits and "train" in splits else ""
+    if fold is not None and training.folds is not None:
+        if "val" in splits and "train" in splits:
+            left = f"; {data / 'val'} is not used{left}"
+        parts, how = folds(pool.samples, training.folds, training.seed or 0)
+        kept = tuple(sample for place, part in enumerate(parts) if place != fold for sample in part)
+        return Shares(
+            training=pool.with_samples(kept),
+            validation=pool.with_samples(parts[fold]),
+            how=f"fold {fold + 1} of {training.folds}, without {len(parts[fold])} samples; {how}{left}",
+        )
+    if "train" in splits and "val" in splits:
+        validation = dataset.split("val")
+        how = f"validation on the {len(validation.samples)} samples of {data / 'val'}"
+        return Shares(training=pool, validation=validation, how=how)
+    share = DEFAULT_VAL_SHARE if training.val_share is None else training.val_share
+    kept, held, how = hold_out(pool.samples, share, training.seed or 0)
+    return Shares(training=pool.with_samples(kept), validation=pool.with_samples(held), how=how + left)
+
+
+def refuse_errors(dataset: Dataset, name: str, say: Say) -> None:
+    """Make the quick part of the audit: say its warnings, and raise DataError for its errors."""
+    found = quick(dataset)
+    for problem in found:
+        if problem.level == "warning":
+            say(f"warning: {problem.what} {problem.remedy}")
+    errors = [f"{problem.what} {problem.remedy}" for problem in found if problem.level == "error"]
+    if errors:
+        more = f"\n{len(errors) - SHOWN} more errors." if len(errors) > SHOWN else ""
+        lines = "\n".join(errors[:SHOWN])
+        raise DataError(f"{name} has errors:\n{lines}{more}\nSee all of them with pictures: maskwright check DATA")
+
+
+def check_same(run: Path, known: dict[str, Any], dataset: Dataset, path: Path) -> None:
+    """Raise RunError if a data set is not the one that the run began with."""
+    found = dataset.fingerprint()
+    if found != known:
+        changed = ", ".join(
+            f"{key}: {known.get(key)} then, {found.get(key)} now" for key in found if found[key] != known.get(key)
+        )
+        raise RunError(
+            f"{run} cannot be resumed: the data in {path} changed since it began ({changed}). Expected the same "
+            "samples. Restore them, or start a new run."
+        )

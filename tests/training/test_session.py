@@ -1,0 +1,272 @@
+"""Training as a whole: it learns, repeats itself bit for bit, survives kills, and says what is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import maskwright
+from maskwright import runs
+from maskwright.config import Preparation, Settings, Training
+from maskwright.errors import ClassTableError, DataError, ModelError, RunError, SettingError, TrainingError
+from maskwright.training import session
+from maskwright.training.checkpoint import Progress
+
+TINY = Training(
+    model="compact-2", model_options={"widths": [6, 8]}, crop=(32, 32), batch=4, steps=12, lr=0.01, val_share=0.25,
+    validate_every=4,
+)  # fmt: skip
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(maskwright.__file__).parents[1])}
+
+
+def fit(data: Path, run: Path, training: Training = TINY, **sections: Preparation) -> Progress:
+    prepared = session.prepare(data, Settings(training=training, **sections))  # type: ignore[arg-type]
+    return session.start(run, prepared, started=time.time())
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "maskwright", *arguments]
+
+
+def tiny_options(steps: int) -> list[str]:
+    return [
+        "--model", "compact-2", "--model-options.widths", "6", "--model-options.widths", "8", "--crop", "32", "32",
+        "--batch", "4", "--lr", "0.01", "--val-share", "0.25", "--validate-every", "4", "--steps", str(steps),
+    ]  # fmt: skip
+
+
+def weights(run: Path) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = load_file(run / runs.WEIGHTS)
+    return found
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    a, b = weights(one), weights(other)
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def test_a_few_steps_solve_an_easy_set_and_the_run_says_how(discs: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    done = fit(discs, run, dataclasses.replace(TINY, steps=60, validate_every=None))
+    assert done.finished
+    assert done.best is not None
+    assert done.best > 0.9
+    content = runs.read_run(run)
+    assert content["scores"]["validation_miou"] == done.best
+    assert content["input"] == content["input"] | {"channels": 3, "dtype": "uint8"}
+    assert len(content["data"]["training"]) == 6
+    assert len(content["data"]["validation"]) == 2
+    lines = [json.loads(line) for line in (run / runs.LOG).read_text().splitlines()]
+    assert [line["step"] for line in lines if line["kind"] == "step"] == list(range(1, 61))
+    assert sum(line["kind"] == "validation" for line in lines) == 10
+    losses = [line["loss"] for line in lines if line["kind"] == "step"]
+    assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(discs: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        fit(discs, tmp_path / name)
+    assert_same_weights(tmp_path / "one", tmp_path / "two")
+    fit(discs, tmp_path / "three", dataclasses.replace(TINY, seed=1))
+    with pytest.raises(AssertionError):
+        assert_same_weights(tmp_path / "one", tmp_path / "three")
+
+
+def kill_and_resume(data: Path, folder: Path, rounds: int, steps: int) -> None:
+    """Kill -9 a training process at random moments, resume until it ends, and compare with an uninterrupted run."""
+    whole, broken = folder / "whole", folder / "broken"
+    subprocess.run(
+        command("train", str(data), "--out", str(whole), *tiny_options(steps)),
+        env=ENVIRONMENT,
+        check=True,
+        capture_output=True,
+    )
+    # Saving after every step lets a kill fall anywhere, between the two files of a state too.
+    program = "import maskwright.training.loop as loop; loop.SAVE_EVERY = 0.0; from maskwright.cli import main; main()"
+    rng = random.Random(rounds)
+    arguments = ["train", str(data), "--out", str(broken), *tiny_options(steps)]
+    kills = 0
+    while True:
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, *arguments],
+            env=ENVIRONMENT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        state = broken / runs.RESUME / "state.json"
+        before = state.read_text() if state.exists() else ""
+        while kills < rounds and process.poll() is None and (not state.exists() or state.read_text() == before):
+            time.sleep(0.02)
+        if kills < rounds:
+            time.sleep(rng.uniform(0, 0.3))
+            process.kill()
+        _, errors = process.communicate()
+        if process.returncode == 0:
+            break
+        if b"is finished" in errors:
+            break  # killed in its last moments, after all was written
+        assert process.returncode == -signal.SIGKILL, errors.decode()
+        kills += 1
+        arguments = ["train", "--resume", str(broken)]
+    assert kills >= 1
+    assert_same_weights(whole, broken)
+    steps_logged = [
+        json.loads(line)["step"] for line in (broken / runs.LOG).read_text().splitlines() if '"step", ' in line
+    ]
+    assert steps_logged == list(range(1, steps + 1))
+
+
+def test_killed_and_resumed_equals_uninterrupted(discs: Path, tmp_path: Path) -> None:
+    kill_and_resume(discs, tmp_path, rounds=2, steps=100)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_killed_twenty_times_and_resumed_equals_uninterrupted(discs: Path, tmp_path: Path) -> None:
+    kill_and_resume(discs, tmp_path, rounds=20, steps=400)
+
+
+def test_ctrl_c_saves_and_says_how_to_resume(discs: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = subprocess.Popen(
+        command("train", str(discs), "--out", str(run), *tiny_options(100_000)),
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    with process, process.stderr:
+        for line in process.stderr:
+            if "images/s" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+        assert process.wait() == 130
+    assert f"Continue: maskwright train --resume {run}" in rest
+    assert "Traceback" not in rest
+    assert (run / runs.WEIGHTS).exists()
+    assert runs.read_json(run / runs.RESUME / "state.json")["step"] >= 1
+
+
+def test_resume_refuses_what_it_cannot_continue(discs: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    fit(discs, run)
+
+    def resume() -> None:
+        session.resume(run, started=time.time(), show=lambda status: None)
+
+    with pytest.raises(RunError, match=r"is finished: its budget of 12 steps is used up"):
+        resume()
+    state = run / runs.RESUME / "state.json"
+    runs.write_json(state, {**runs.read_json(state), "finished": False})
+    (discs / "images" / "photo00.png").rename(discs / "images" / "photo50.png")
+    (discs / "masks" / "photo00.png").rename(discs / "masks" / "photo50.png")
+    with pytest.raises(RunError, match=r"the data in .*discs changed since it began"):
+        resume()
+    shutil.rmtree(run / runs.RESUME)
+    with pytest.raises(RunError, match=r"has no state in resume/"):
+        resume()
+
+
+def test_a_loss_that_is_not_finite_names_step_and_images(
+    discs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "make_loss", lambda *_: lambda logits, target: logits.sum() * float("nan"))
+    with pytest.raises(TrainingError, match=r"The loss became nan at step 0, on photo\d\d, .* --lr 3.3e-03"):
+        fit(discs, tmp_path / "run")
+
+
+def test_minutes_are_kept(discs: Path, tmp_path: Path) -> None:
+    start = time.time()
+    done = subprocess.run(
+        [*command("train", str(discs), "--out", str(tmp_path / "run"), "--minutes", "0.3"),
+         "--model-options.widths", "6", "--model-options.widths", "8", "--crop", "32", "32"],
+        env=ENVIRONMENT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    seconds = time.time() - start
+    assert done.returncode == 0, done.stderr
+    assert 8 < seconds < 28  # 18 s, within 10 s
+    lines = [json.loads(line) for line in (tmp_path / "run" / runs.LOG).read_text().splitlines()]
+    shares = [line["share"] for line in lines if line["kind"] == "step"]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    assert [line["lr"] for line in lines if line["kind"] == "step"][-1] < 2e-4, "the schedule reaches its end"
+
+
+def test_preparation_is_remembered_and_predictions_return_to_the_image_size(discs: Path, tmp_path: Path) -> None:
+    from maskwright import Predictor
+
+    fit(discs, tmp_path / "run", preparation=Preparation(resize=(32, 32), bands=(0, 2)))
+    predictor = Predictor.load(tmp_path / "run")
+    assert predictor.preparation == Preparation(resize=(32, 32), bands=(0, 2))
+    image = np.zeros((50, 70, 3), np.uint8)
+    image[:] = (60, 30, 195)
+    image[10:40, 20:50] = (180, 90, 75)
+    assert predictor(image).mask.shape == (50, 70)
+
+
+def test_images_of_two_kinds_are_refused(discs: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    with Image.open(discs / "images" / "photo03.png") as image:
+        image.convert("L").save(discs / "images" / "photo03.png")
+    with pytest.raises(
+        DataError, match=r"Image 'photo03' \(.*photo03.png\) has 1 channel\(s\) of uint8, but 'photo00' has 3"
+    ):
+        fit(discs, tmp_path / "run", TINY)
+
+
+def test_training_starts_from_another_run(discs: Path, tmp_path: Path) -> None:
+    import torch
+
+    from maskwright.models.weights import read_weights
+
+    fit(discs, tmp_path / "first")
+    file = tmp_path / "first" / runs.WEIGHTS
+    prepared = session.prepare(discs, Settings(training=TINY), pretrained=file)
+    expected = {k.removeprefix("network."): v for k, v in read_weights(file).items() if k.startswith("network.")}
+    for name, tensor in prepared.segmenter.network.state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+def test_a_plan_that_cannot_be_built_is_refused_before_anything_is_written(discs: Path, tmp_path: Path) -> None:
+    for wrong in (dataclasses.replace(TINY, model="compact-3"), dataclasses.replace(TINY, model_options={"depth": 4})):
+        with pytest.raises(ModelError):
+            session.prepare(discs, Settings(training=wrong))
+    with pytest.raises(
+        SettingError, match=r"class_weighting = 0.5 acts on ce, ohem, focal, and loss = 'dice' has none"
+    ):
+        session.prepare(discs, Settings(training=dataclasses.replace(TINY, loss="dice", class_weighting=0.5)))
+    with pytest.raises(SettingError, match=r"replaces the validation share, so val_share = 0.25 has no effect"):
+        session.prepare(discs, Settings(training=TINY), val=discs)
+
+
+def test_an_odd_validation_image_is_found_before_training(discs: Path) -> None:
+    from PIL import Image
+
+    held = session.prepare(discs, Settings(training=TINY)).shares.validation.samples[0]
+    with Image.open(held.image.path) as image:
+        grey = image.convert("L")
+    grey.save(held.image.path)
+    with pytest.raises(DataError, match=rf"Image {held.id!r} .* has 1 channel"):
+        session.prepare(discs, Settings(training=TINY))
+
+
+def test_one_class_is_refused(discs: Path, tmp_path: Path) -> None:
+    (discs / "classes.toml").write_text('unlabelled = [0]\n[[class]]\nname = "disc"\nvalue = 7\n')
+    with pytest.raises(ClassTableError, match=r"declares 1 class.* Expected two or more"):
+        fit(discs, tmp_path / "run")
