@@ -18,6 +18,11 @@ InputWarning                       an image unlike the training data: still pred
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
 __all__ = [
     "ClassTableError",
     "DataError",
@@ -32,11 +37,36 @@ __all__ = [
     "TrainingError",
     "UndeclaredValueError",
     "UnreadableFileError",
+    "listed",
 ]
 
 
+def listed(names: Sequence[str], shown: int = 5) -> str:
+    """The first names, and how many more there are, for a message."""
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
+
+
 class MaskwrightError(ValueError):
-    """A user's mistake, explained: what came, what was expected, what to do."""
+    """A user's mistake, explained.
+
+    Parameters
+    ----------
+    what : what was found, in a sentence that names the file or the setting.
+    expected : what was expected, in a sentence.
+    remedy : what to do, in a sentence.
+    file : the file to look at, if there is one.
+
+    The text is the three sentences in turn. Programs read the fields; nobody takes the text apart.
+    """
+
+    def __init__(self, what: str, *, expected: str = "", remedy: str = "", file: Path | None = None) -> None:
+        super().__init__(" ".join(part for part in (what, expected, remedy) if part))
+        self.what, self.expected, self.remedy, self.file = what, expected, remedy, file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors cross process boundaries with their fields."""
+        return partial(type(self), expected=self.expected, remedy=self.remedy, file=self.file), (self.what,)
 
 
 class DataError(MaskwrightError):

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskwright.datasets.samples import Sample, Source, hold_out
+from maskwright.datasets.sources import natural
 from maskwright.datasets.splits import folds
 from maskwright.errors import SettingError
-from maskwright.names import natural
 
 
 def samples(*names: str, group: str | None = None) -> list[Sample]:

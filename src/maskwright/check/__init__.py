@@ -22,7 +22,7 @@ from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable, Va
 from maskwright.datasets.formats import find_layout
 from maskwright.datasets.formats.layout import Layout
 from maskwright.datasets.problems import Problem
-from maskwright.names import listed
+from maskwright.errors import listed
 
 __all__ = ["Audit", "audit", "check", "quick"]
 

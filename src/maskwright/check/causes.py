@@ -12,8 +12,8 @@ from maskwright.check.records import MOST_VALUES, Count, Labels
 from maskwright.check.surveyed import Surveyed
 from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable
 from maskwright.datasets.problems import Problem
+from maskwright.errors import listed
 from maskwright.imaging.colors import color_codes, color_name
-from maskwright.names import listed
 
 __all__ = ["Diagnosis", "diagnose", "undeclared_values"]
 

@@ -9,7 +9,7 @@ from maskwright.check.records import Labels
 from maskwright.check.surveyed import TRAINING, Surveyed
 from maskwright.datasets.classes import UNLABELLED
 from maskwright.datasets.problems import Problem
-from maskwright.names import listed
+from maskwright.errors import listed
 
 __all__ = [
     "class_problems",

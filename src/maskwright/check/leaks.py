@@ -10,7 +10,7 @@ from maskwright.check.records import Labels, Picture
 from maskwright.check.surveyed import Surveyed
 from maskwright.datasets.problems import Problem
 from maskwright.datasets.samples import Sample
-from maskwright.names import listed
+from maskwright.errors import listed
 
 __all__ = ["groups_in_two_splits", "near_duplicates_across", "same_images"]
 

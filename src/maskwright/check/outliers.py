@@ -12,7 +12,7 @@ from maskwright.check.records import Picture
 from maskwright.check.surveyed import Surveyed
 from maskwright.datasets.problems import Problem
 from maskwright.datasets.samples import Sample
-from maskwright.names import listed
+from maskwright.errors import listed
 
 __all__ = ["dead_channels", "far_images", "unused_bits"]
 

@@ -17,8 +17,7 @@ from maskwright.check.surveying import survey
 from maskwright.check.tables import Settled
 from maskwright.datasets.problems import Problem
 from maskwright.datasets.samples import Dataset, Sample
-from maskwright.errors import DataError
-from maskwright.names import listed
+from maskwright.errors import DataError, listed
 
 __all__ = ["quick"]
 

@@ -15,9 +15,8 @@ from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable
 from maskwright.datasets.sources import Source, Window
 from maskwright.datasets.splits import hold_out
 from maskwright.datasets.values import THREADS, mask_values
-from maskwright.errors import DataError, SizeMismatchError, UndeclaredValueError, UnreadableFileError
+from maskwright.errors import DataError, SizeMismatchError, UndeclaredValueError, UnreadableFileError, listed
 from maskwright.imaging.decoders import Header
-from maskwright.names import listed
 
 __all__ = ["Dataset", "Pair", "Sample", "Source", "Window", "check_files", "hold_out"]
 

@@ -8,6 +8,7 @@ override `files`, `header`, `read_image` or `read_mask`, each of which keeps to 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -17,7 +18,13 @@ import numpy as np
 from maskwright.imaging import images
 from maskwright.imaging.decoders import Header, Window
 
-__all__ = ["Source", "Window"]
+__all__ = ["Source", "Window", "natural"]
+
+
+def natural(name: str) -> tuple[tuple[int | str, ...], str]:
+    """A sorting key for file names under which frame2 comes before frame10."""
+    parts = re.split(r"([0-9]+)", name)
+    return tuple(int(part) if index % 2 else part.casefold() for index, part in enumerate(parts)), name
 
 
 @dataclass(frozen=True, kw_only=True)

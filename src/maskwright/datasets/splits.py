@@ -14,8 +14,8 @@ from hashlib import blake2b
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
-from maskwright.errors import SettingError
-from maskwright.names import listed, natural
+from maskwright.datasets.sources import natural
+from maskwright.errors import SettingError, listed
 
 if TYPE_CHECKING:
     from maskwright.datasets.samples import Sample

@@ -16,9 +16,8 @@ from maskwright.check.duplicates import near_duplicates
 from maskwright.check.looking import small_grey
 from maskwright.datasets.classes import UNLABELLED, ClassTable
 from maskwright.datasets.samples import Sample
-from maskwright.errors import DataError
+from maskwright.errors import DataError, listed
 from maskwright.evaluate.metrics import Scores, confusion
-from maskwright.names import listed
 from maskwright.planning.symmetry import PLACE, mirror_images, place, upright
 
 REGIONS_OF = 40

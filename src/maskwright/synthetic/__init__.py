@@ -21,9 +21,8 @@ import numpy as np
 import tifffile
 
 from maskwright.datasets.classes import CLASSES_FILE, ClassTable, LabelClass
-from maskwright.errors import SettingError
+from maskwright.errors import SettingError, listed
 from maskwright.imaging.images import write_mask, write_picture
-from maskwright.names import listed
 from maskwright.runs import replacing
 from maskwright.synthetic import cells, fields, street
 

@@ -29,11 +29,10 @@ from maskwright.datasets.formats.layout import SPLITS, Layout, folders_in, found
 from maskwright.datasets.formats.pairing import check_pairs, files_in, is_image, matched, stem_of
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.samples import Sample
-from maskwright.datasets.sources import Source
-from maskwright.errors import PairingError, SizeMismatchError
+from maskwright.datasets.sources import Source, natural
+from maskwright.errors import PairingError, SizeMismatchError, listed
 from maskwright.imaging import images
 from maskwright.imaging.decoders import Header, Window
-from maskwright.names import listed, natural
 
 _NAMES = "red|green|blue|nir|swir[12]?|rededge[1-4]?|pan|coastal|cirrus|thermal"
 _BAND = re.compile(rf"(?:(.*)[_\-. ])?(b[0-9]{{1,2}}a?|band_?[0-9]{{1,2}}a?|{_NAMES})(_[0-9]{{2}}m)?", re.IGNORECASE)

@@ -31,9 +31,8 @@ from maskwright.datasets.formats.layout import SPLITS, Layout, found, table_in
 from maskwright.datasets.formats.pairing import check_pairs, files_in, is_image
 from maskwright.datasets.problems import Problem
 from maskwright.datasets.samples import Sample, Source
-from maskwright.errors import ClassTableError
+from maskwright.errors import ClassTableError, listed
 from maskwright.imaging.colors import color_name, color_rgb
-from maskwright.names import listed
 
 _FRAME = re.compile(r"(0001TP|0006R0|0016E5|Seq05VD)_.+")
 _COLORS = "label_colors.txt"

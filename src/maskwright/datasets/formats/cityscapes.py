@@ -19,8 +19,8 @@ from maskwright.datasets.formats.layout import SPLITS, Layout, counted, found, t
 from maskwright.datasets.formats.pairing import is_image
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.samples import Sample, Source
-from maskwright.errors import EmptyDataError, PairingError
-from maskwright.names import listed, natural
+from maskwright.datasets.sources import natural
+from maskwright.errors import EmptyDataError, PairingError, listed
 
 _LABELS = {
     "road": (7, (128, 64, 128)), "sidewalk": (8, (244, 35, 232)), "building": (11, (70, 70, 70)),

@@ -26,9 +26,8 @@ from maskwright.datasets.formats.layout import SPLITS, Layout, counted, folders_
 from maskwright.datasets.formats.pairing import check_pairs, files_in, is_image, matched, pairs_within, suffixes
 from maskwright.datasets.problems import Problem
 from maskwright.datasets.samples import Sample, Source
-from maskwright.errors import ClassTableError, DataError, EmptyDataError, PairingError, UnreadableFileError
+from maskwright.errors import ClassTableError, DataError, EmptyDataError, PairingError, UnreadableFileError, listed
 from maskwright.imaging.images import IMAGE_SUFFIXES
-from maskwright.names import listed
 
 IMAGES = ("images", "image", "imgs", "img")
 MASKS = (

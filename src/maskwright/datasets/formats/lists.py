@@ -23,9 +23,8 @@ from maskwright.datasets.formats.layout import SPLITS, Layout, counted, found, s
 from maskwright.datasets.formats.pairing import files_in, is_image, matched, names_of, stem_of
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.samples import Sample, Source
-from maskwright.errors import DataError, EmptyDataError, PairingError
+from maskwright.errors import DataError, EmptyDataError, PairingError, listed
 from maskwright.imaging.images import IMAGE_SUFFIXES
-from maskwright.names import listed
 
 _PLACES = (".", "splits", "lists", "ImageSets/Segmentation", "ImageSets")
 _ENDINGS = "|".join(suffix[1:] for suffix in sorted(IMAGE_SUFFIXES))

@@ -20,8 +20,7 @@ from maskwright.datasets.formats.layout import SPLITS, Layout, found, split_name
 from maskwright.datasets.formats.pairing import names_of
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.samples import Sample, Source
-from maskwright.errors import DataError, EmptyDataError, PairingError
-from maskwright.names import listed
+from maskwright.errors import DataError, EmptyDataError, PairingError, listed
 
 _COLUMNS = ("image", "mask", "split", "group", "valid")
 

@@ -20,12 +20,11 @@ from maskwright.datasets.formats.layout import SPLITS, Layout, counted, folders_
 from maskwright.datasets.formats.pairing import is_image
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.samples import Sample
-from maskwright.datasets.sources import Source
+from maskwright.datasets.sources import Source, natural
 from maskwright.errors import PairingError, SizeMismatchError
 from maskwright.imaging import images
 from maskwright.imaging.colors import default_color
 from maskwright.imaging.decoders import Header
-from maskwright.names import natural
 
 _STAGES = {"stage1_train": None, "stage1_test": None}
 _LOOKED_AT = 8

@@ -12,9 +12,9 @@ from pathlib import Path
 from maskwright.datasets.classes import CLASSES_FILE
 from maskwright.datasets.formats.layout import counted
 from maskwright.datasets.problems import Problem
-from maskwright.errors import DataError, EmptyDataError, PairingError
+from maskwright.datasets.sources import natural
+from maskwright.errors import DataError, EmptyDataError, PairingError, listed
 from maskwright.imaging.images import IMAGE_SUFFIXES
-from maskwright.names import listed, natural
 
 _IGNORED = {"thumbs.db", "desktop.ini", CLASSES_FILE}
 

@@ -18,10 +18,9 @@ from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.samples import Sample, Source
 from maskwright.datasets.sources import Window
 from maskwright.datasets.values import THREADS
-from maskwright.errors import PairingError, UnreadableFileError
+from maskwright.errors import PairingError, UnreadableFileError, listed
 from maskwright.imaging.images import IMAGE_SUFFIXES
 from maskwright.imaging.tiffs import count_pages, first_page, segment_pixels
-from maskwright.names import listed
 
 LARGEST = 64_000_000
 """An image with more pixels is read by windows."""

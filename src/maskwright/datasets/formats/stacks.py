@@ -19,9 +19,10 @@ from maskwright.datasets.classes import ClassTable, LabelClass
 from maskwright.datasets.formats.layout import Layout, counted, found, split_named, table_in
 from maskwright.datasets.problems import Problem
 from maskwright.datasets.samples import Sample, Source
+from maskwright.datasets.sources import natural
+from maskwright.errors import listed
 from maskwright.imaging.colors import default_color
 from maskwright.imaging.tiffs import count_pages, first_page
-from maskwright.names import listed, natural
 
 _TRUTH = re.compile(r"(.+?)[_\-. ](?:labels?|masks?|groundtruth|ground[_\-]truth|gt|seg|segmentation)", re.IGNORECASE)
 _VOLUME = re.compile(r"(.+?)[_\-. ](?:volume|stack|images?|raw)", re.IGNORECASE)

@@ -22,9 +22,8 @@ from maskwright.datasets.formats.layout import SPLITS, Layout, counted, found, t
 from maskwright.datasets.formats.pairing import files_in
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.samples import Sample, Source
-from maskwright.errors import ClassTableError, EmptyDataError, PairingError
+from maskwright.errors import ClassTableError, EmptyDataError, PairingError, listed
 from maskwright.imaging.colors import color_codes, color_name
-from maskwright.names import listed
 
 NAMES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",

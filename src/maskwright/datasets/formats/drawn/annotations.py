@@ -22,12 +22,11 @@ from maskwright.datasets.formats.drawn.shapes import Bitmap, Shape, draw
 from maskwright.datasets.formats.layout import counted
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.samples import Sample
-from maskwright.datasets.sources import Source, Window
-from maskwright.errors import DataError, EmptyDataError, MaskwrightError, PairingError
+from maskwright.datasets.sources import Source, Window, natural
+from maskwright.errors import DataError, EmptyDataError, MaskwrightError, PairingError, listed
 from maskwright.imaging import images
 from maskwright.imaging.colors import default_color
 from maskwright.imaging.decoders import Header, decode
-from maskwright.names import listed, natural
 
 _SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"} | {
     "test": "test",

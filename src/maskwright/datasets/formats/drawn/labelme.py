@@ -46,11 +46,10 @@ from maskwright.datasets.formats.drawn.annotations import (
 from maskwright.datasets.formats.drawn.shapes import Ellipse, Polygon, Shape
 from maskwright.datasets.formats.layout import Layout, found
 from maskwright.datasets.problems import Problem
-from maskwright.datasets.sources import Source
+from maskwright.datasets.sources import Source, natural
 from maskwright.errors import UnreadableFileError
 from maskwright.imaging import images
 from maskwright.imaging.decoders import Header, Raster, decode, read_header, sniff
-from maskwright.names import natural
 
 LABELS = "labels.txt"
 IGNORE, BACKGROUND = "__ignore__", "_background_"

@@ -29,12 +29,11 @@ from maskwright.datasets.formats.layout import Layout, counted, folders_in, foun
 from maskwright.datasets.formats.pairing import is_image, stem_of
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.samples import Sample
-from maskwright.datasets.sources import Source
-from maskwright.errors import DataError, EmptyDataError, PairingError, UnreadableFileError
+from maskwright.datasets.sources import Source, natural
+from maskwright.errors import DataError, EmptyDataError, PairingError, UnreadableFileError, listed
 from maskwright.imaging import images
 from maskwright.imaging.colors import default_color
 from maskwright.imaging.decoders import Header
-from maskwright.names import listed, natural
 
 _IMAGE = ("imageid", "image_id", "image", "img", "id", "filename", "imageid_classid", "image_label")
 _RUNS = ("encodedpixels", "rle_mask", "rle", "encoding")

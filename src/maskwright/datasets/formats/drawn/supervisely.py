@@ -38,10 +38,9 @@ from maskwright.datasets.formats.drawn.annotations import (
 from maskwright.datasets.formats.drawn.shapes import PixelPolygon, Polygon, Shape
 from maskwright.datasets.formats.layout import Layout, found
 from maskwright.datasets.problems import Problem
-from maskwright.datasets.sources import Source
+from maskwright.datasets.sources import Source, natural
 from maskwright.errors import EmptyDataError
 from maskwright.imaging.colors import color_rgb
-from maskwright.names import natural
 
 META = "meta.json"
 _COVERING = ("polygon", "bitmap", "rectangle")

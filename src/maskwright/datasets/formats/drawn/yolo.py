@@ -34,10 +34,9 @@ from maskwright.datasets.formats.drawn.annotations import (
 from maskwright.datasets.formats.drawn.shapes import Polygon
 from maskwright.datasets.formats.layout import Layout, counted, found
 from maskwright.datasets.problems import Problem, report
-from maskwright.datasets.sources import Source
-from maskwright.errors import DataError, PairingError
+from maskwright.datasets.sources import Source, natural
+from maskwright.errors import DataError, PairingError, listed
 from maskwright.imaging.images import IMAGE_SUFFIXES
-from maskwright.names import listed, natural
 
 NAMES = "classes.txt"
 _KEYS = ("path", "train", "val", "test", "names", "masks_dir")

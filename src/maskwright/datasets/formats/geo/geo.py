@@ -35,10 +35,9 @@ from maskwright.datasets.formats.geo import geojson
 from maskwright.datasets.formats.geo.grids import GeoRaster, GeoShapes, Grid, OnGrid
 from maskwright.datasets.formats.layout import Layout, counted, found
 from maskwright.datasets.problems import Problem, report
-from maskwright.datasets.sources import Source
-from maskwright.errors import ClassTableError, DataError, PairingError
+from maskwright.datasets.sources import Source, natural
+from maskwright.errors import ClassTableError, DataError, PairingError, listed
 from maskwright.imaging.tiffs import first_page
-from maskwright.names import listed, natural
 
 _TIFF = (".tif", ".tiff")
 _LABELS = ("labels", "masks", "annotations", "vectors")

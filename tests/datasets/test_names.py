@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from maskwright.names import listed, natural
+from maskwright.datasets.sources import natural
+from maskwright.errors import listed
 
 
 def test_numbers_sort_as_numbers() -> None:

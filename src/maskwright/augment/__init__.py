@@ -1,1 +1,0 @@
-"""From a sample to a batch: preprocessing, random views, mixing, loading."""

@@ -1,1 +1,0 @@
-"""What a data set is: samples, class tables, splits, and the formats they are read from."""

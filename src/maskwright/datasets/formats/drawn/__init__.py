@@ -1,1 +1,0 @@
-"""Formats that hold drawn shapes: polygons, boxes and run lengths of annotation tools."""

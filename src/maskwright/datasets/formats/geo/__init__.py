@@ -1,1 +1,0 @@
-"""Formats on a map: GeoTIFF with raster labels or GeoJSON."""

@@ -1,1 +1,0 @@
-"""From a run to masks: whole images, any size, with probabilities and uncertainty."""
