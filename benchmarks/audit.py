@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -26,7 +26,7 @@ import tifffile
 from PIL import Image
 
 from maskwright import console
-from maskwright.check import Audit, audit, check
+from maskwright.check.audit import Audit, audit, check
 from maskwright.datasets.classes import CLASSES_FILE, ClassTable, LabelClass
 from maskwright.imaging.images import write_mask
 from maskwright.synthetic import KINDS, class_table, scene, write_dataset
@@ -224,6 +224,14 @@ def same_image(folder: Path, rng: np.random.Generator) -> list[Path]:
     return [path, save(target, pixels_of(path))]
 
 
+def repeated_image(folder: Path, rng: np.random.Generator) -> list[Path]:
+    """A training image twice, the second time in another file format."""
+    path = images(folder)[5]
+    copy = save(path.with_name("again.bmp"), pixels_of(path))
+    shutil.copy(mask_of(path), mask_of(copy))
+    return [path, copy]
+
+
 def near_duplicate(change: Callable[[np.ndarray], np.ndarray], on_mask: Callable[[np.ndarray], np.ndarray]) -> Damage:
     """A changed copy of a training image in the test set."""
 
@@ -338,6 +346,24 @@ def without_table(change: Damage) -> Damage:
     return do
 
 
+def spaced_values(folder: Path, rng: np.random.Generator) -> list[Path]:
+    """Masks of the values 0, 10, 20, ..., and nothing that says what they stand for."""
+    change_masks(lambda mask: mask * np.uint8(10))(folder, rng)
+    (folder / CLASSES_FILE).unlink()
+    return [folder / "train" / "masks"]
+
+
+def class_255_in_labels(folder: Path, rng: np.random.Generator) -> list[Path]:
+    """A class table with a class at 255, beside folders named `label`, where 255 is always unlabelled."""
+    table = ClassTable.load(folder / CLASSES_FILE)
+    last = replace(table.classes[-1], values=(255,))
+    ClassTable(classes=(*table.classes[:-1], last)).save(folder / CLASSES_FILE)
+    change_masks(lambda mask: np.where(mask == len(table) - 1, np.uint8(255), mask))(folder, rng)
+    for split in ("train", "test"):
+        (folder / split / "masks").rename(folder / split / "label")
+    return [folder / CLASSES_FILE]
+
+
 def half(pixels: np.ndarray) -> np.ndarray:
     """Every second row and column."""
     return pixels[::2, ::2]
@@ -385,6 +411,13 @@ CASES: dict[str, Case] = {
         base="binary", kind="undeclared-values", do=change_mask(through_jpeg), says="lossy compression"
     ),
     "a JPEG mask with sound values": Case(base="street", kind="jpeg-mask", do=blocky_jpeg, says="JPEG"),
+    "values that could mean anything": Case(
+        base="street", kind="undecided-classes", do=spaced_values, says="no classes.toml says what they stand for"
+    ),
+    "a class at 255 in a label folder": Case(
+        base="cells", kind="class-table", do=class_255_in_labels, says="always means unlabelled",
+        also=frozenset({"everything-unlabelled", "never-labelled", "one-class-mask"}),
+    ),
     "an image without a mask": Case(base="street", kind="unpaired", do=unpaired_image),
     "a mask without an image": Case(base="street", kind="unpaired", do=unpaired_mask),
     "two images of one stem": Case(base="street", kind="duplicate-stem", do=two_files),
@@ -392,6 +425,7 @@ CASES: dict[str, Case] = {
         base="street", kind="everything-unlabelled", do=change_masks(everywhere(255), ("train",))
     ),
     "the same image in train and test": Case(base="street", kind="same-image", do=same_image),
+    "the same image twice in train": Case(base="street", kind="repeated-image", do=repeated_image),
     "the same group in train and test": Case(base="street", kind="same-group", do=same_group, says="patient-x"),
     "a smaller, darker copy in test": Case(
         base="street",

@@ -50,7 +50,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~umask())
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -170,7 +170,8 @@ def _lock(file: IO[str]) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _umask() -> int:
+def umask() -> int:
+    """The permissions that this process takes away from new files; temporary files begin without them."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -8,10 +8,12 @@ import pytest
 import tifffile
 from PIL import Image
 
+from maskwright.augment import sheet as module
 from maskwright.augment.loader import Loader, Store
 from maskwright.augment.sheet import CELL, GAP, MARGIN, sheet
 from maskwright.config import Augmentation, Preparation
 from maskwright.datasets.formats import open_dataset
+from maskwright.imaging import lettering
 
 CLASSES = """
 unlabelled = [9]
@@ -122,3 +124,31 @@ def test_more_rows_than_samples_and_no_views_are_fine(halves: Path) -> None:
     noted, _ = sheet(loader, classes, rows=1, views=1)
     longer, _ = sheet(make_loader(halves, Augmentation(**LONG)), classes, rows=1, views=1)
     assert longer.shape[0] == noted.shape[0] + 20  # the settings take two lines
+
+
+def test_class_names_in_any_script_are_written_or_numbered_with_a_word(
+    halves: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    draw = module.writable
+
+    def remember(text: str, size: int) -> tuple[str, Any]:
+        written.append(draw(text, size)[0])
+        return draw(text, size)
+
+    monkeypatch.setattr(module, "writable", remember)
+    monkeypatch.setattr(lettering, "_folders", lambda: ())
+    table = halves / "classes.toml"
+    table.write_text(CLASSES.replace('"left"', '"κύτταρο"').replace('"right"', '"ядро"'), "utf-8")
+    sheet(make_loader(halves, Augmentation()), open_dataset(halves).classes, rows=1, views=0)
+    assert {"κύτταρο", "ядро"} <= set(written)
+    assert not any("No font" in line for line in written)
+    table.write_text(CLASSES.replace('"left"', '"κύτταρο"').replace('"right"', '"植物"'), "utf-8")
+    written.clear()
+    classes = open_dataset(halves).classes
+    sheet(make_loader(halves, Augmentation()), classes, rows=1, views=0)
+    assert {"κύτταρο", "class 1"} <= set(written)
+    assert any("No font on this machine has the letters for the name of class 1" in line for line in written)
+    assert module.unwritten_names(classes).startswith(
+        "No font on this machine has the letters for the name of class 1:"
+    )

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskwright.check import Audit, audit, check, quick
-from maskwright.check.findings import TITLES
+from maskwright.check import precheck as precheck_module
+from maskwright.check.audit import RULES, TITLES, Audit, audit, check
 from maskwright.check.leaks import groups_in_two_splits
-from maskwright.check.surveyed import Surveyed
+from maskwright.check.precheck import precheck, refuse_errors
 from maskwright.datasets.classes import NO_CLASSES
 from maskwright.datasets.formats import open_dataset
 from maskwright.errors import DataError, RunError
@@ -115,39 +115,36 @@ def test_groups_may_share_a_split_but_not_two(split: Path) -> None:
     dataset = open_dataset(split)
     groups = ["a", "a", "b", "b", "c", None, None, None, "d", "b", "d", None]
     samples = tuple(replace(s, group=group) for s, group in zip(dataset.samples, groups, strict=True))
-    surveyed = Surveyed(samples=samples, measured=(), settled=None, home=split)  # type: ignore[arg-type]
-    (problem,) = groups_in_two_splits(surveyed)
+    (problem,) = groups_in_two_splits(samples)
     assert problem.level == "error"
     assert "'b' is in more than one split: 2 images in train, 1 images in test" in problem.what
     assert problem.files[0] == samples[9].image.path
 
 
-def test_quick_finds_the_same_files_and_the_same_groups(split: Path) -> None:
-    assert quick(open_dataset(split)) == ()
+def test_precheck_finds_the_same_files_and_the_same_groups(split: Path) -> None:
+    assert precheck(open_dataset(split)) == ()
     for part in ("images", "masks"):
         shutil.copy(split / "train" / part / "photo02.png", split / "test" / part / "photo01.png")
     dataset = open_dataset(split)
     grouped = dataset.with_samples(tuple(replace(s, group="all") for s in dataset.samples))
-    found = quick(grouped)
+    found = precheck(grouped)
     assert [(p.level, p.kind) for p in found] == [("error", "same-image"), ("error", "same-group")]
     assert {path.parent.parent.name for path in found[0].files} == {"train", "test"}
 
 
-def test_quick_finds_undeclared_values_and_damage(split: Path) -> None:
+def test_precheck_finds_undeclared_values_and_damage(split: Path) -> None:
     dataset = open_dataset(split)
     Image.fromarray(np.full((40, 48), 3, np.uint8)).save(split / "train" / "masks" / "photo05.png")
     (split / "test" / "images" / "photo00.png").write_bytes(b"no image")
-    assert [p.kind for p in quick(dataset)] == ["unreadable", "undeclared-values"]
+    assert [p.kind for p in precheck(dataset)] == ["unreadable", "undeclared-values"]
 
 
-def test_quick_reads_few_large_pairs(split: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from maskwright.check import quickly
-
+def test_precheck_reads_few_large_pairs(split: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = open_dataset(split)
-    monkeypatch.setattr(quickly, "_PIXELS", 5 * 40 * 48)
-    assert len(quickly._spread(dataset.samples)) == 5
-    assert quickly._spread(()) == ()
-    assert quick(dataset.with_samples(())) == ()
+    monkeypatch.setattr(precheck_module, "_PIXELS", 5 * 40 * 48)
+    assert len(precheck_module._spread(dataset.samples)) == 5
+    assert precheck_module._spread(()) == ()
+    assert precheck(dataset.with_samples(())) == ()
     assert NO_CLASSES.names == []
 
 
@@ -157,3 +154,31 @@ def test_every_kind_has_a_title() -> None:
     for path in source.glob("*.py"):
         named |= set(re.findall(r'kind="([a-z0-9-]+)"', path.read_text("utf-8")))
     assert named - {"stable"} <= set(TITLES)
+
+
+def test_no_kind_belongs_to_two_rules() -> None:
+    assert len(TITLES) == sum(len(rule.titles) for rule in RULES)
+
+
+def test_every_title_has_a_row_in_the_documentation() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "check.md").read_text("utf-8")
+    rows = re.findall(r"^\| ([^|]+) \| (?:error|warning) \|", text, re.MULTILINE)
+    assert sorted(name for row in rows for name in row.split(" · ")) == sorted(TITLES.values())
+
+
+def test_the_precheck_refuses_errors_and_says_warnings(split: Path) -> None:
+    dataset = open_dataset(split)
+    said: list[str] = []
+    refuse_errors(dataset, "data", said.append)
+    assert said == []
+    path = split / "train" / "masks" / "photo04.png"
+    Image.fromarray(np.full((40, 48), 7, np.uint8)).save(path, "JPEG")
+    refuse_errors(dataset, "data", said.append)
+    assert len(said) == 1
+    assert said[0].startswith("warning: photo04.png is a JPEG")
+    broken = split / "train" / "masks" / "photo05.png"
+    Image.fromarray(np.full((40, 48), 3, np.uint8)).save(broken)
+    with pytest.raises(DataError, match=r"data has errors:\nphoto05\.png holds 1 value that no class") as refused:
+        refuse_errors(dataset, "data", said.append)
+    assert refused.value.file == broken
+    assert "maskwright check DATA" in refused.value.remedy

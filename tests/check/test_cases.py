@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskwright.check import audit
+from maskwright.check.audit import TITLES, audit
 from maskwright.check.fixing import fix
 from maskwright.datasets.formats import open_dataset
 
 
 def load_benchmark() -> ModuleType:
-    path = Path(__file__).parents[3] / "benchmarks" / "audit.py"
+    path = Path(__file__).parents[2] / "benchmarks" / "audit.py"
     spec = importlib.util.spec_from_file_location("benchmark_audit", path)
     assert spec is not None
     assert spec.loader is not None
@@ -53,7 +53,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("base", ["street", "cells", "fields", "binary"])
 def test_nothing_is_said_about_clean_sets(bases: Path, base: str) -> None:
     found = audit(bases / base, workers=1)
-    assert len(found.surveyed.samples) == 32
+    assert len(found.scanned.samples) == 32
     assert [problem.what for problem in found.problems] == []
 
 
@@ -63,15 +63,8 @@ def test_a_damage_is_found(bases: Path, tmp_path: Path, name: str) -> None:
     assert BENCHMARK.judge(case, bases / case.base, tmp_path / "copy") == []
 
 
-def test_every_promised_line_has_a_case() -> None:
-    assert len(CASES) >= 25
-    kinds = {case.kind for case in CASES.values()}
-    assert kinds >= {
-        "unreadable", "size-mismatch", "exif-mismatch", "undeclared-values", "unpaired", "duplicate-stem",
-        "everything-unlabelled", "same-image", "same-group", "near-duplicate", "never-labelled", "one-class-mask",
-        "unlabelled-mask", "shifted-mask", "turned-mask", "test-only-class", "rare-class", "far-size", "far-brightness",
-        "far-channels", "speckle", "holes", "jpeg-mask", "constant-channel", "nan-channel", "unused-bits",
-    }  # fmt: skip
+def test_every_kind_of_finding_has_a_case() -> None:
+    assert {case.kind for case in CASES.values()} == set(TITLES)
 
 
 @pytest.mark.parametrize("name", sorted(LEFT_OUT | CORRECTED))
@@ -87,7 +80,7 @@ def test_a_fixed_copy_has_no_errors_and_the_source_is_untouched(bases: Path, tmp
     assert fixed.not_corrected == ()
     again = audit(out, workers=1)
     assert [problem.what for problem in again.problems] == []
-    assert fixed.written == len(again.surveyed.samples)
+    assert fixed.written == len(again.scanned.samples)
     dataset = open_dataset(out)
     assert dataset.read(dataset.samples[0]).mask.max() > 0
 

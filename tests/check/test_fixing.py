@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskwright.check import audit
+from maskwright.check.audit import audit
 from maskwright.check.fixing import fix
 from maskwright.datasets.formats import open_dataset
 from maskwright.errors import ClassTableError, SettingError
@@ -86,10 +86,10 @@ def test_pages_of_a_stack_become_files(tmp_path: Path) -> None:
         )
         for page in range(3)
     )
-    from maskwright.check.surveying import survey
+    from maskwright.check.scan import scan
 
-    surveyed = replace(found.surveyed, samples=samples, measured=tuple(survey(samples, frozenset())))
-    fixed = fix(replace(found, surveyed=surveyed, problems=()), tmp_path / "out" / "fixed")
+    scanned = replace(found.scanned, samples=samples, measured=tuple(scan(samples, frozenset())))
+    fixed = fix(replace(found, scanned=scanned, problems=()), tmp_path / "out" / "fixed")
     assert fixed.written == 3
     dataset = open_dataset(fixed.out)
     assert [sample.id for sample in dataset.samples] == ["stack-0", "stack-1", "stack-2"]

@@ -16,7 +16,7 @@ from maskwright.datasets.formats import open_dataset
 from maskwright.errors import DataError, InputWarning, ModelError, RunError
 from maskwright.predict import predictor as module
 from maskwright.predict.crf import CRFSettings, refine
-from maskwright.predict.predictor import overlay
+from maskwright.predict.predictor import Prediction
 from maskwright.training import session
 
 WritePairs = Callable[..., Path]
@@ -156,7 +156,9 @@ def test_an_overlay_leaves_unlabelled_pixels_alone(predictor: Predictor) -> None
     rgb = np.full((6, 6, 3), 100, np.uint8)
     mask = np.full((6, 6), 1, np.uint8)
     mask[:, :3] = UNLABELLED
-    shown = overlay(rgb, mask, predictor.classes, 0.5)
+    probabilities = np.zeros((6, 6, 2), np.float32)
+    prediction = Prediction(image=rgb, mask=mask, probabilities=probabilities, classes=predictor.classes)
+    shown = prediction.overlay(0.5)
     np.testing.assert_array_equal(shown[:, :3], 100)
     np.testing.assert_allclose(shown[0, 5], (100 + predictor.classes.colors[1].astype(float)) / 2, atol=1)
     assert (rgb == 100).all()

@@ -8,20 +8,20 @@ Shapes: H, W height and width of an image, h, w of a cell of the sheet in pixels
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import fields
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from PIL import Image as Pillow
-from PIL import ImageDraw, ImageFont
+from PIL import ImageDraw
 
 from maskwright.config import Augmentation
 from maskwright.datasets.classes import UNLABELLED, ClassTable
+from maskwright.errors import listed
+from maskwright.imaging.lettering import font_for, writable
+from maskwright.imaging.painting import outline, overlay, stripes
 
 if TYPE_CHECKING:
     from maskwright.augment.loader import Loader
@@ -33,6 +33,8 @@ CELL = 176
 WIDEST = 2.2
 """A cell is at most this many times as wide as it is high; wider images are reduced further."""
 MARGIN, GAP = 24, 6
+TEXT = 13
+"""Height of letters in pixels."""
 OVERLAY = 0.5
 """Opacity of a mask over its image."""
 
@@ -118,22 +120,19 @@ def _cell(rgb: np.ndarray, mask: np.ndarray, classes: ClassTable) -> tuple[np.nd
     factor = min(CELL / height, WIDEST * CELL / width)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     how = cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST
-    photo = cv2.resize(rgb, size, interpolation=how)
+    photo = np.asarray(cv2.resize(rgb, size, interpolation=how), np.uint8)
     labels = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT)
     colors = classes.rgb(labels)
-    shown = cv2.addWeighted(photo, 1 - OVERLAY, colors, OVERLAY, 0)
-    edge = np.zeros(labels.shape, bool)
-    edge[:, 1:] |= labels[:, 1:] != labels[:, :-1]
-    edge[1:] |= labels[1:] != labels[:-1]
-    shown[edge] = colors[edge]
+    shown = overlay(photo, colors, opacity=OVERLAY, outline_HW=outline(labels))
     unlabelled = labels == UNLABELLED
-    shown[unlabelled] = _hatched(labels.shape)[unlabelled]
+    shown[unlabelled] = _striped(labels.shape)[unlabelled]
     return photo, shown
 
 
-def _hatched(shape: tuple[int, ...]) -> np.ndarray:
-    y, x = np.mgrid[: shape[0], : shape[1]]
-    return np.where(((x + y) % 10 < 2)[..., None], np.uint8(168), np.uint8(226)) * np.ones(3, np.uint8)
+def _striped(shape: tuple[int, ...]) -> np.ndarray:
+    """What is not labelled, uint8 h x w x 3."""
+    grey = np.where(stripes(shape, width=2), np.uint8(168), np.uint8(226))
+    return np.repeat(grey[..., None], 3, axis=2)
 
 
 def _shares(mask: np.ndarray, classes: ClassTable) -> dict[str, float]:
@@ -143,6 +142,30 @@ def _shares(mask: np.ndarray, classes: ClassTable) -> dict[str, float]:
     if counts[UNLABELLED]:
         found["unlabelled"] = counts[UNLABELLED]
     return {name: round(float(count) / mask.size, 6) for name, count in found.items()}
+
+
+def unwritten_names(classes: ClassTable) -> str:
+    """A sentence about the class names that no font on this machine has the letters for; empty where there is none."""
+    numbers = [str(index) for index, name in enumerate(classes.names) if font_for(name, TEXT) is None]
+    if not numbers:
+        return ""
+    of = f"class {numbers[0]}" if len(numbers) == 1 else f"the classes {listed(numbers, 12)}"
+    return (
+        f"No font on this machine has the letters for the name of {of}: the number is shown instead. "
+        "Install one, for example Noto Sans CJK."
+    )
+
+
+def _legend(classes: ClassTable) -> list[str]:
+    """What the legend calls each class, and what is not labelled after them."""
+    names = [name if font_for(name, TEXT) else f"class {index}" for index, name in enumerate(classes.names)]
+    return [*names, "unlabelled"]
+
+
+def _width(text: str) -> float:
+    """Width of a text in pixels."""
+    written, font = writable(text, TEXT)
+    return font.getlength(written)
 
 
 def _described(entry: dict[str, Any]) -> str:
@@ -167,7 +190,7 @@ def _wrapped(text: str, width: int) -> list[str]:
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and _font(13).getlength(longer) > width:
+        if lines[-1] and _width(longer) > width:
             lines.append(word)
         else:
             lines[-1] = longer
@@ -187,6 +210,8 @@ def _composed(
     left = [MARGIN + sum(widths[:column]) + GAP * column for column in range(len(widths))]
     width = max(640, left[-1] + widths[-1] + MARGIN)
     legend = _legend_places(classes, width)
+    unwritten = unwritten_names(classes)
+    notes = [*([unwritten] if unwritten else []), *notes]
     notes = [line for note in notes for line in _wrapped(note, width - 2 * MARGIN)]
     heights = [max(photo.shape[0] for photo, _ in line) for line in lines]
     top = MARGIN + (34 if title else 0) + legend[-1][1] + 50
@@ -195,21 +220,21 @@ def _composed(
     draw = ImageDraw.Draw(page)
     y = MARGIN
     if title:
-        draw.text((MARGIN, y), title, INK, _font(19, bold=True))
+        _write(draw, (MARGIN, y), title, INK, 19)
         y += 34
     _draw_legend(page, draw, classes, legend, y)
     y = top - 20
     for x, heading in zip(left, headings, strict=True):
-        draw.text((x, y), heading, FAINT, _font(13))
+        _write(draw, (x, y), heading, FAINT)
     y = top
     for line, height, caption in zip(lines, heights, captions, strict=True):
-        for (photo, overlay), x in zip(line, left, strict=True):
+        for (photo, labelled), x in zip(line, left, strict=True):
             page.paste(Pillow.fromarray(photo), (x, y))
-            page.paste(Pillow.fromarray(overlay), (x, y + height + GAP))
-        draw.text((MARGIN, y + 2 * height + GAP + 4), caption, INK, _font(13))
+            page.paste(Pillow.fromarray(labelled), (x, y + height + GAP))
+        _write(draw, (MARGIN, y + 2 * height + GAP + 4), caption, INK)
         y += 2 * height + 2 * GAP + 30
     for note in notes:
-        draw.text((MARGIN, y), note, FAINT, _font(13))
+        _write(draw, (MARGIN, y), note, FAINT)
         y += 20
     return np.asarray(page, np.uint8)
 
@@ -217,8 +242,8 @@ def _composed(
 def _legend_places(classes: ClassTable, width: int) -> list[tuple[int, int]]:
     """Where each class of the legend, and "unlabelled" after them, stands below the title."""
     places, x, y = [], MARGIN, 0
-    for name in [*classes.names, "unlabelled"]:
-        needed = 20 + round(_font(13).getlength(name)) + 18
+    for name in _legend(classes):
+        needed = 20 + round(_width(name)) + 18
         if x + needed > width - MARGIN and x > MARGIN:
             x, y = MARGIN, y + 22
         places.append((x, y))
@@ -229,20 +254,15 @@ def _legend_places(classes: ClassTable, width: int) -> list[tuple[int, int]]:
 def _draw_legend(
     page: Pillow.Image, draw: ImageDraw.ImageDraw, classes: ClassTable, places: list[tuple[int, int]], top: int
 ) -> None:
-    swatches = [np.broadcast_to(color, (14, 14, 3)) for color in classes.colors] + [_hatched((14, 14))]
-    names = [*classes.names, "unlabelled"]
-    for swatch, name, (x, y) in zip(swatches, names, places, strict=True):
+    swatches = [np.broadcast_to(color, (14, 14, 3)) for color in classes.colors] + [_striped((14, 14))]
+    for swatch, name, (x, y) in zip(swatches, _legend(classes), places, strict=True):
         page.paste(Pillow.fromarray(np.ascontiguousarray(swatch)), (x, top + y + 1))
         draw.rectangle((x, top + y + 1, x + 13, top + y + 14), outline=FAINT)
-        draw.text((x + 20, top + y), name, INK, _font(13))
+        _write(draw, (x + 20, top + y), name, INK)
 
 
-@lru_cache(8)
-def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """DejaVu Sans, which knows most scripts' letters; matplotlib brings it along."""
-    spec = importlib.util.find_spec("matplotlib")
-    for folder in (spec and spec.submodule_search_locations) or ():
-        file = Path(folder) / "mpl-data" / "fonts" / "ttf" / f"DejaVuSans{'-Bold' if bold else ''}.ttf"
-        if file.exists():
-            return ImageFont.truetype(str(file), size)
-    return ImageFont.load_default(size)
+def _write(
+    draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, color: tuple[int, int, int], size: int = TEXT
+) -> None:
+    written, font = writable(text, size)
+    draw.text(at, written, color, font)

@@ -1,25 +1,16 @@
-"""What masks hold: classes that are missing or rare, masks without content, and masks that were not drawn cleanly."""
+"""What masks hold: classes that are missing or rare, masks without content, specks and holes."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from maskwright.check.causes import diagnose
-from maskwright.check.records import Labels
-from maskwright.check.surveyed import TRAINING, Surveyed
+from maskwright.check.mask_values import diagnose
+from maskwright.check.scan_result import TRAINING, Labels, ScanResult
 from maskwright.datasets.classes import UNLABELLED
 from maskwright.datasets.problems import Problem
 from maskwright.errors import listed
 
-__all__ = [
-    "class_problems",
-    "empty_masks",
-    "everything_unlabelled",
-    "interpolated_masks",
-    "jpeg_masks",
-    "seems_interpolated",
-    "speckled_masks",
-]
+__all__ = ["class_problems", "empty_masks", "speckled_masks"]
 
 _RARE_PIXELS = 0.0005
 _RARE_IMAGES = 0.01
@@ -29,51 +20,28 @@ _FEWEST_FOR_RARE = 20
 _USUAL = 0.9
 """Share of masks with several classes from which the others are remarkable."""
 
-_MOST_RAMPS = 0.08
-"""Share of edge pixels between their two neighbours' values; drawn masks have 0 to 2 %, smoothed ones 30 % and more."""
-_FEWEST_RAMPS = 20
-
 _DENSE_SPOTS = 150e-6
 """Spots for each pixel; drawn masks have up to half as many."""
 _FEWEST_SPOTS = 8
 
 
-def everything_unlabelled(surveyed: Surveyed) -> list[Problem]:
-    """A set without one labelled pixel to train on."""
-    labels = [(sample, one) for sample, one in surveyed.labels if sample.split in TRAINING]
-    if not labels or surveyed.split_pixels(TRAINING).sum() > 0:
-        return []
-    if any(surveyed.index(count.value) is None for _, one in labels for count in one.counts):
-        return []  # said of each mask already
-    return [
-        Problem(
-            level="error",
-            kind="everything-unlabelled",
-            files=tuple(surveyed.mask_path(sample) for sample, _ in labels),
-            what=f"All {len(labels)} training masks are unlabelled everywhere: there is nothing to learn from.",
-            remedy="Are these the right masks? If 255 is a class here, say so in classes.toml (in a masks folder), or "
-            "rename the labels folder to masks.",
-        )
-    ]
-
-
-def class_problems(surveyed: Surveyed) -> list[Problem]:
+def class_problems(scanned: ScanResult) -> list[Problem]:
     """Classes without a labelled pixel in training, and classes with few."""
-    training, other = surveyed.split_pixels(TRAINING), surveyed.split_pixels(("val", "test"))
+    training, other = scanned.split_pixels(TRAINING), scanned.split_pixels(("val", "test"))
     total = int(training.sum())
-    if not total or not surveyed.settled.certain:
+    if not total or not scanned.settled.certain:
         return []
     problems = []
-    for index, item in enumerate(surveyed.table.classes):
+    for index, item in enumerate(scanned.table.classes):
         pixels, images = int(training[:, index].sum()), int((training[:, index] > 0).sum())
         if pixels == 0 and len(other) and other[:, index].any():
-            problems.append(_test_only(surveyed, index))
+            problems.append(_test_only(scanned, index))
         elif pixels == 0:
             problems.append(
                 Problem(
                     level="warning",
                     kind="never-labelled",
-                    files=(surveyed.home,),
+                    files=(scanned.home,),
                     what=f"The class {item.name!r} ({_listed(item.values)}) is never labelled in training.",
                     remedy="A network cannot learn it. Label some, or take it out of the class table.",
                 )
@@ -81,12 +49,12 @@ def class_problems(surveyed: Surveyed) -> list[Problem]:
         elif pixels < _RARE_PIXELS * total or (
             len(training) >= _FEWEST_FOR_RARE and images <= max(1, _RARE_IMAGES * len(training))
         ):
-            holders = _holders(surveyed, index, TRAINING)
+            holders = _holders(scanned, index, TRAINING)
             problems.append(
                 Problem(
                     level="warning",
                     kind="rare-class",
-                    files=tuple(surveyed.mask_path(surveyed.labels[place][0]) for place in holders),
+                    files=tuple(scanned.mask_path(scanned.labels[place][0]) for place in holders),
                     what=f"The class {item.name!r} has {pixels:,} labelled training pixels ({pixels / total:.3%}), in "
                     f"{images} of {len(training)} masks.",
                     remedy="Expect it to be found poorly: label more of it, or merge it with another class.",
@@ -96,22 +64,22 @@ def class_problems(surveyed: Surveyed) -> list[Problem]:
     return problems
 
 
-def empty_masks(surveyed: Surveyed) -> list[Problem]:
+def empty_masks(scanned: ScanResult) -> list[Problem]:
     """Masks without a labelled pixel, and masks of one class where nearly all have several."""
-    kinds = [int((pixels > 0).sum()) for pixels in surveyed.class_pixels]
+    kinds = [int((pixels > 0).sum()) for pixels in scanned.class_pixels]
     several = sum(kind > 1 for kind in kinds)
-    trained = bool(surveyed.split_pixels(TRAINING).sum())
+    trained = bool(scanned.split_pixels(TRAINING).sum())
     usual = len(kinds) >= 5 and several >= _USUAL * len(kinds)
     problems = []
-    for (sample, labels), kind, pixels in zip(surveyed.labels, kinds, surveyed.class_pixels, strict=True):
-        path = surveyed.mask_path(sample)
-        if diagnose(labels, surveyed) is not None or (sample.split in TRAINING and not trained):
+    for (sample, labels), kind, pixels in zip(scanned.labels, kinds, scanned.class_pixels, strict=True):
+        path = scanned.mask_path(sample)
+        if diagnose(labels, scanned) is not None or (sample.split in TRAINING and not trained):
             continue  # said already
         if kind == 0 and several:
             what = f"{path.name} is unlabelled everywhere."
             problems.append((path, sample, "unlabelled-mask", what))
         elif kind == 1 and usual:
-            name = surveyed.class_name(int(pixels.argmax()))
+            name = scanned.class_name(int(pixels.argmax()))
             what = f"{path.name} holds only {name!r}; {several} of {len(kinds)} masks hold several classes."
             problems.append((path, sample, "one-class-mask", what))
     return [
@@ -127,54 +95,9 @@ def empty_masks(surveyed: Surveyed) -> list[Problem]:
     ]
 
 
-def jpeg_masks(surveyed: Surveyed) -> list[Problem]:
-    """Masks stored as JPEG, whatever their suffix; those that hold undeclared values are reported as such."""
-    return [
-        Problem(
-            level="warning",
-            kind="jpeg-mask",
-            files=(surveyed.mask_path(sample),),
-            what=f"{surveyed.mask_path(sample).name} is a JPEG: its compression changes class values next to edges.",
-            remedy="Export the mask as PNG, from what it was drawn in.",
-            sample=sample.id,
-        )
-        for sample, labels in surveyed.labels
-        if labels.jpeg and diagnose(labels, surveyed) is None
-    ]
-
-
-def interpolated_masks(surveyed: Surveyed) -> list[Problem]:
-    """Masks smoothed between class indices, so that edges between 2 and 5 hold the classes 3 and 4."""
-    problems = []
-    for sample, labels in surveyed.labels:
-        if not seems_interpolated(labels) or diagnose(labels, surveyed) is not None:
-            continue
-        share = labels.ramps / labels.edges
-        path = surveyed.mask_path(sample)
-        problems.append(
-            Problem(
-                level="warning",
-                kind="interpolated-mask",
-                files=(path,),
-                what=f"{path.name} seems interpolated: {share:.0%} of its edge pixels lie between the values of their "
-                "neighbours, so that edges hold classes that are not there.",
-                remedy="Export or resize the mask again with nearest neighbour (check --fix leaves such pixels "
-                "unlabelled).",
-                sample=sample.id,
-                numbers={"share": share},
-            )
-        )
-    return problems
-
-
-def seems_interpolated(labels: Labels) -> bool:
-    """Whether far more edge pixels lie between the values of their neighbours than in a drawn mask."""
-    return labels.ramps >= _FEWEST_RAMPS and labels.ramps > _MOST_RAMPS * labels.edges
-
-
-def speckled_masks(surveyed: Surveyed) -> list[Problem]:
+def speckled_masks(scanned: ScanResult) -> list[Problem]:
     """Masks with regions of a few pixels far beyond what the set shows elsewhere, or in the set as a whole."""
-    labels = surveyed.labels
+    labels = scanned.labels
     if not labels:
         return []
     density = np.array([one.spots / max(1, one.shape[0] * one.shape[1]) for _, one in labels])
@@ -183,10 +106,10 @@ def speckled_masks(surveyed: Surveyed) -> list[Problem]:
     problems = []
     for place in np.flatnonzero((density > most) & (spots >= _FEWEST_SPOTS)).tolist():
         sample, one = labels[place]
-        if diagnose(one, surveyed) is not None:
+        if diagnose(one, scanned) is not None:
             continue  # compression and stray values make specks
-        path = surveyed.mask_path(sample)
-        kind, words = _kind_of_spots(surveyed, one)
+        path = scanned.mask_path(sample)
+        kind, words = _kind_of_spots(scanned, one)
         problems.append(
             Problem(
                 level="warning",
@@ -205,7 +128,7 @@ def speckled_masks(surveyed: Surveyed) -> list[Problem]:
             Problem(
                 level="warning",
                 kind="speckle",
-                files=tuple(surveyed.mask_path(labels[place][0]) for place in order if density[place] > _DENSE_SPOTS),
+                files=tuple(scanned.mask_path(labels[place][0]) for place in order if density[place] > _DENSE_SPOTS),
                 what=f"The masks are speckled throughout: half of them have {int(np.median(spots))} or more regions "
                 f"of 1 to 9 pixels inside another class (worst: {labels[order[0]][0].id} with {spots[order[0]]}).",
                 remedy="If leaves or hairs were labelled one by one, that is meant. If the specks are left over from "
@@ -217,40 +140,40 @@ def speckled_masks(surveyed: Surveyed) -> list[Problem]:
     return problems
 
 
-def _kind_of_spots(surveyed: Surveyed, labels: Labels) -> tuple[str, str]:
+def _kind_of_spots(scanned: ScanResult, labels: Labels) -> tuple[str, str]:
     """Whether most spots are background inside something (holes) or something inside anything (specks)."""
     nothing = {UNLABELLED} | {
-        index for index, item in enumerate(surveyed.table.classes) if item.name.lower() == "background"
+        index for index, item in enumerate(scanned.table.classes) if item.name.lower() == "background"
     }
-    holes = sum(surveyed.index(spot.value) in nothing for spot in labels.shown_spots)
-    within = listed(sorted({surveyed.name(spot.around) for spot in labels.shown_spots}), 3)
+    holes = sum(scanned.index(spot.value) in nothing for spot in labels.shown_spots)
+    within = listed(sorted({scanned.name(spot.around) for spot in labels.shown_spots}), 3)
     if 2 * holes > len(labels.shown_spots):
         return "holes", f"holes in {within}"
     return "speckle", f"specks inside {within}"
 
 
-def _test_only(surveyed: Surveyed, index: int) -> Problem:
-    holders = [surveyed.labels[place][0] for place in _holders(surveyed, index, ("val", "test"))]
-    name = surveyed.class_name(index)
+def _test_only(scanned: ScanResult, index: int) -> Problem:
+    holders = [scanned.labels[place][0] for place in _holders(scanned, index, ("val", "test"))]
+    name = scanned.class_name(index)
     where = " and ".join(sorted({str(sample.split) for sample in holders}))
     return Problem(
         level="warning",
         kind="test-only-class",
-        files=tuple(surveyed.mask_path(sample) for sample in holders),
+        files=tuple(scanned.mask_path(sample) for sample in holders),
         what=f"The class {name!r} is in {len(holders)} masks of {where}, and in no training mask.",
         remedy="A network cannot learn it, and its score will be 0. Move some of these images into training.",
         sample=holders[0].id,
     )
 
 
-def _holders(surveyed: Surveyed, index: int, splits: tuple[str | None, ...]) -> list[int]:
+def _holders(scanned: ScanResult, index: int, splits: tuple[str | None, ...]) -> list[int]:
     """Places of the masks that hold a class, those with most of it first."""
     places = [
         place
-        for place, (sample, _) in enumerate(surveyed.labels)
-        if sample.split in splits and surveyed.class_pixels[place][index]
+        for place, (sample, _) in enumerate(scanned.labels)
+        if sample.split in splits and scanned.class_pixels[place][index]
     ]
-    return sorted(places, key=lambda place: -surveyed.class_pixels[place][index])
+    return sorted(places, key=lambda place: -scanned.class_pixels[place][index])
 
 
 def _listed(values: tuple[int | str, ...]) -> str:

@@ -13,21 +13,18 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tifffile
 from PIL import Image as Pillow
 
 from maskwright import runs
-from maskwright.check.causes import Diagnosis, diagnose
-from maskwright.check.contents import seems_interpolated
-from maskwright.check.findings import grouped, title
-from maskwright.check.looking import is_marked
-from maskwright.check.masks import ramps_of, to_keys
-from maskwright.check.pairing import turned_by_exif
-from maskwright.check.records import Measured
-from maskwright.check.surveyed import Surveyed
+from maskwright.check.audit import Audit, grouped, title
+from maskwright.check.mask_values import Diagnosis, diagnose, seems_interpolated
+from maskwright.check.measure import is_marked, ramps_of, to_keys
+from maskwright.check.misalignment import turned_by_exif
+from maskwright.check.scan_result import Measured, ScanResult
 from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable, LabelClass
 from maskwright.datasets.samples import Sample
 from maskwright.datasets.sources import Source
@@ -35,9 +32,6 @@ from maskwright.errors import ClassTableError, SettingError
 from maskwright.imaging.colors import color_codes
 from maskwright.imaging.decoders import orient
 from maskwright.imaging.images import Image, write_mask
-
-if TYPE_CHECKING:
-    from maskwright.check import Audit
 
 __all__ = ["Fixed", "fix"]
 
@@ -85,28 +79,28 @@ def fix(audit: Audit, out: Path, *, progress: Callable[[int, int], None] | None 
         ClassTableError: the classes cannot be told, so that no mask can be translated.
     """
     _check_place(audit.root, out)
-    surveyed = audit.surveyed
-    if not surveyed.settled.certain or not surveyed.samples:
-        problem = surveyed.settled.problem
+    scanned = audit.scanned
+    if not scanned.settled.certain or not scanned.samples:
+        problem = scanned.settled.problem
         reason = f"{problem.what} {problem.remedy}" if problem is not None else "There is no pair."
         raise ClassTableError(f"{audit.root} cannot be corrected: its classes cannot be told. {reason}")
     table = ClassTable(
         classes=tuple(
             LabelClass(name=item.name, color=item.color, values=(index,))
-            for index, item in enumerate(surveyed.table.classes)
+            for index, item in enumerate(scanned.table.classes)
         )
     )
     copies = _copies_in_training(audit)
-    with_valid = _with_valid(surveyed)
-    divided = any(sample.split is not None for sample in surveyed.samples)
+    with_valid = _with_valid(scanned)
+    divided = any(sample.split is not None for sample in scanned.samples)
     corrected: list[str] = []
     left_out = [problem.what for problem in audit.problems if problem.kind in ("unpaired", "duplicate-stem")]
     names: Counter[tuple[str | None, str]] = Counter()
     written = 0
-    if surveyed.settled.problem is not None and surveyed.settled.problem.kind == "off-by-one":
+    if scanned.settled.problem is not None and scanned.settled.problem.kind == "off-by-one":
         corrected.append("all masks: 1 subtracted, so that classes count from 0")
-    for place, (sample, measured) in enumerate(zip(surveyed.samples, surveyed.measured, strict=True)):
-        why, diagnosis = _refused(sample, measured, surveyed)
+    for place, (sample, measured) in enumerate(zip(scanned.samples, scanned.measured, strict=True)):
+        why, diagnosis = _refused(sample, measured, scanned)
         if sample.id in copies:
             why = f"its image is also {copies[sample.id]}"
         if why is not None:
@@ -116,7 +110,7 @@ def fix(audit: Audit, out: Path, *, progress: Callable[[int, int], None] | None 
             # Where some samples are in a split and some in none, these are trained on.
             split = sample.split or ("train" if divided else None)
             folder = out if split is None else out / split
-            mask, done = _mask(sample, measured, surveyed, diagnosis)
+            mask, done = _mask(sample, measured, scanned, diagnosis)
             corrected += [f"{sample.id}: {text}" for text in done]
             # The mask first: a killed process then leaves a mask without an image, which is refused.
             write_mask(folder / "masks" / f"{name}.png", mask, table.palette())
@@ -125,7 +119,7 @@ def fix(audit: Audit, out: Path, *, progress: Callable[[int, int], None] | None 
             _write_image(folder / "images", name, sample)
             written += 1
         if progress is not None:
-            progress(place + 1, len(surveyed.samples))
+            progress(place + 1, len(scanned.samples))
     table.save(out / CLASSES_FILE)
     rest = [group for group in grouped(audit.problems) if group.kind not in _CORRECTED]
     fixed = Fixed(
@@ -151,7 +145,7 @@ def _check_place(root: Path, out: Path) -> None:
 
 def _copies_in_training(audit: Audit) -> dict[str, str]:
     """Samples of training (or validation) whose image is in a later split too, and which one that is."""
-    by_path = {sample.image.path: sample for sample in audit.surveyed.samples}
+    by_path = {sample.image.path: sample for sample in audit.scanned.samples}
     copies: dict[str, str] = {}
     for problem in audit.problems:
         if problem.kind == "same-image" and problem.level == "error":
@@ -161,17 +155,17 @@ def _copies_in_training(audit: Audit) -> dict[str, str]:
     return copies
 
 
-def _with_valid(surveyed: Surveyed) -> set[str | None]:
+def _with_valid(scanned: ScanResult) -> set[str | None]:
     """Splits whose copy needs a `valid` folder: it holds one file for each image, or none."""
     return {
         sample.split
-        for sample, measured in zip(surveyed.samples, surveyed.measured, strict=True)
+        for sample, measured in zip(scanned.samples, scanned.measured, strict=True)
         if sample.valid is not None
         or (not _is_plain(sample.image) and measured.picture is not None and measured.picture.valid < 1)
     }
 
 
-def _refused(sample: Sample, measured: Measured, surveyed: Surveyed) -> tuple[str | None, Diagnosis | None]:
+def _refused(sample: Sample, measured: Measured, scanned: ScanResult) -> tuple[str | None, Diagnosis | None]:
     """Why a pair is left out, or None; and what is wrong with its values."""
     picture, labels = measured.picture, measured.labels
     if measured.unread or picture is None or labels is None:
@@ -180,14 +174,14 @@ def _refused(sample: Sample, measured: Measured, surveyed: Surveyed) -> tuple[st
         return "its mask has another size than its image", None
     if measured.valid_shape is not None and measured.valid_shape != picture.shape:
         return "its valid mask has another size than its image", None
-    diagnosis = diagnose(labels, surveyed)
+    diagnosis = diagnose(labels, scanned)
     if diagnosis is not None and not diagnosis.certain:
         return f"its mask cannot be corrected safely: {diagnosis.text}", None
     return None, diagnosis
 
 
 def _mask(
-    sample: Sample, measured: Measured, surveyed: Surveyed, diagnosis: Diagnosis | None
+    sample: Sample, measured: Measured, scanned: ScanResult, diagnosis: Diagnosis | None
 ) -> tuple[np.ndarray, list[str]]:
     """Class indices (uint8 H x W) of a mask, and what was corrected in it."""
     assert sample.mask is not None, "the mask was measured"
@@ -197,11 +191,11 @@ def _mask(
         raw = np.ascontiguousarray(orient(raw, measured.picture.orientation))
         done.append(f"mask turned as its image's EXIF orientation {measured.picture.orientation} says")
     if diagnosis is not None:
-        mask, text = _meant(raw, diagnosis, surveyed.table)
+        mask, text = _meant(raw, diagnosis, scanned.table)
         done.append(text)
     else:
-        mask = surveyed.table.encode(raw, str(sample.mask.path))
-    if diagnosis is None or (diagnosis.cause == "interpolated" and len(surveyed.table) > 2):
+        mask = scanned.table.encode(raw, str(sample.mask.path))
+    if diagnosis is None or (diagnosis.cause == "interpolated" and len(scanned.table) > 2):
         mask, said = _without_ramps(raw, mask, measured)
         done += said
     return mask, done

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
+from hashlib import blake2b
 from itertools import combinations
+from pathlib import Path
 
-from maskwright.check.duplicates import near_duplicates, small_pictures
-from maskwright.check.records import Labels, Picture
-from maskwright.check.surveyed import Surveyed
+from maskwright.check.scan_result import Labels, Picture, ScanResult
+from maskwright.datasets.near_duplicates import near_duplicates, small_pictures
 from maskwright.datasets.problems import Problem
 from maskwright.datasets.samples import Sample
 from maskwright.errors import listed
 
-__all__ = ["groups_in_two_splits", "near_duplicates_across", "same_images"]
+__all__ = ["groups_in_two_splits", "near_duplicates_across", "same_files", "same_images"]
 
 _SPLITS = ("train", "val", "test")
 
 
-def same_images(surveyed: Surveyed) -> list[Problem]:
+def same_images(scanned: ScanResult) -> list[Problem]:
     """Images with the same pixels: an error across splits, a warning within one."""
-    masks: dict[str, Labels] = {sample.id: labels for sample, labels in surveyed.labels}
+    masks: dict[str, Labels] = {sample.id: labels for sample, labels in scanned.labels}
     by_digest: defaultdict[str, list[Sample]] = defaultdict(list)
-    for sample, picture in surveyed.pictures:
+    for sample, picture in scanned.pictures:
         if not all(channel.constant for channel in picture.channels):
             by_digest[picture.digest].append(sample)
     problems = []
@@ -61,26 +63,26 @@ def same_images(surveyed: Surveyed) -> list[Problem]:
     return problems
 
 
-def groups_in_two_splits(surveyed: Surveyed) -> list[Problem]:
+def groups_in_two_splits(samples: Sequence[Sample]) -> list[Problem]:
     """Groups (a video, a slide, a patient) that are trained on and scored on."""
     by_group: defaultdict[str, list[Sample]] = defaultdict(list)
-    for sample in surveyed.samples:
+    for sample in samples:
         if sample.group is not None and sample.split is not None:
             by_group[sample.group].append(sample)
     problems = []
-    for group, samples in by_group.items():
-        counts = {split: sum(sample.split == split for sample in samples) for split in _SPLITS}
+    for group, members in by_group.items():
+        counts = {split: sum(sample.split == split for sample in members) for split in _SPLITS}
         there = [split for split, count in counts.items() if count]
         if len(there) < 2:
             continue
         smallest = min(there, key=lambda split: counts[split])
-        first = [sample for sample in samples if sample.split == smallest]
+        first = [sample for sample in members if sample.split == smallest]
         described = ", ".join(f"{counts[split]} images in {split}" for split in there)
         problems.append(
             Problem(
                 level="error",
                 kind="same-group",
-                files=tuple(sample.image.path for sample in (*first, *(s for s in samples if s not in first))),
+                files=tuple(sample.image.path for sample in (*first, *(s for s in members if s not in first))),
                 what=f"The group {group!r} is in more than one split: {described}.",
                 remedy="Images of one group resemble each other, so that scores flatter. Keep each group in one split.",
                 sample=first[0].id,
@@ -89,10 +91,10 @@ def groups_in_two_splits(surveyed: Surveyed) -> list[Problem]:
     return problems
 
 
-def near_duplicates_across(surveyed: Surveyed) -> list[Problem]:
+def near_duplicates_across(scanned: ScanResult) -> list[Problem]:
     """Images nearly the same as one of another split: resized, recompressed, flipped, the next frame."""
     by_split: defaultdict[str, list[tuple[Sample, Picture]]] = defaultdict(list)
-    for sample, picture in surveyed.pictures:
+    for sample, picture in scanned.pictures:
         by_split[sample.split or "train"].append((sample, picture))
     small = {
         split: small_pictures([picture.small for _, picture in by_split[split]]) for split in _SPLITS if by_split[split]
@@ -117,3 +119,39 @@ def near_duplicates_across(surveyed: Surveyed) -> list[Problem]:
                 )
             )
     return problems
+
+
+def same_files(samples: Sequence[Sample]) -> list[Problem]:
+    """Images of two splits whose files are equal byte for byte; only files of equal size are read."""
+    by_size: defaultdict[tuple[str, int], list[Sample]] = defaultdict(list)
+    for sample in samples:
+        by_size[sample.image.identity(), sum(path.stat().st_size for path in sample.image.files)].append(sample)
+    by_content: defaultdict[bytes, list[Sample]] = defaultdict(list)
+    for alike in by_size.values():
+        if len({sample.split for sample in alike}) > 1:
+            for sample in alike:
+                by_content[_digest(sample.image.files) + sample.image.identity().encode()].append(sample)
+    problems = []
+    for same in by_content.values():
+        splits = list(dict.fromkeys(sample.split or "train" for sample in same))
+        if len(splits) > 1:
+            ordered_samples = sorted(same, key=lambda sample: splits.index(sample.split or "train"))
+            problems.append(
+                Problem(
+                    level="error",
+                    kind="same-image",
+                    files=tuple(sample.image.path for sample in ordered_samples),
+                    what=f"The same image is in {' and '.join(splits)}: "
+                    f"{listed([sample.id for sample in ordered_samples], 4)}.",
+                    remedy="Scores on an image that was trained on say nothing. Remove it from training.",
+                    sample=ordered_samples[0].id,
+                )
+            )
+    return problems
+
+
+def _digest(files: tuple[Path, ...]) -> bytes:
+    digest = blake2b(digest_size=16)
+    for path in files:
+        digest.update(path.read_bytes())
+    return digest.digest()

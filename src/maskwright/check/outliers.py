@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from maskwright.check.records import Picture
-from maskwright.check.surveyed import Surveyed
+from maskwright.check.scan_result import Picture, ScanResult
 from maskwright.datasets.problems import Problem
 from maskwright.datasets.samples import Sample
 from maskwright.errors import listed
@@ -26,9 +25,9 @@ _WHOLE = 0.999
 _SOME_NAN = 0.001
 
 
-def far_images(surveyed: Surveyed) -> list[Problem]:
+def far_images(scanned: ScanResult) -> list[Problem]:
     """Images far from the rest in channels, type, size or brightness: those with next to none like them."""
-    pictures = surveyed.pictures
+    pictures = scanned.pictures
     if len(pictures) < _FEWEST:
         return []
     problems = []
@@ -76,11 +75,11 @@ def _far_in_brightness(pictures: Sequence[tuple[Sample, Picture]]) -> list[Probl
     ]
 
 
-def dead_channels(surveyed: Surveyed) -> list[Problem]:
+def dead_channels(scanned: ScanResult) -> list[Problem]:
     """Channels that are constant or not finite, in the whole set or in single images."""
     problems = []
     by_layout: dict[int, list[tuple[Sample, Picture]]] = {}
-    for sample, picture in surveyed.pictures:
+    for sample, picture in scanned.pictures:
         by_layout.setdefault(len(picture.channels), []).append((sample, picture))
     for channels, pictures in by_layout.items():
         for channel in range(channels):
@@ -106,9 +105,9 @@ def dead_channels(surveyed: Surveyed) -> list[Problem]:
     return _merged(problems)
 
 
-def unused_bits(surveyed: Surveyed) -> list[Problem]:
+def unused_bits(scanned: ScanResult) -> list[Problem]:
     """16-bit images whose values fit into 8 or 12 bits, or were 8 bits once."""
-    wide = [(sample, picture) for sample, picture in surveyed.pictures if picture.dtype == "uint16"]
+    wide = [(sample, picture) for sample, picture in scanned.pictures if picture.dtype == "uint16"]
     if not wide:
         return []
     tops = np.array([max(channel.quantiles[-1] for channel in picture.channels) for _, picture in wide])

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from maskwright import runs
-from maskwright.check.findings import Group, grouped, title
-from maskwright.check.records import QUANTILES
-from maskwright.check.surveyed import Surveyed
-from maskwright.check.thumbnails import overlay, shots
-from maskwright.datasets.samples import Sample
-
-if TYPE_CHECKING:
-    from maskwright.check import Audit
+from maskwright import pages
+from maskwright.check.audit import RULES, Audit, Group, grouped, title
+from maskwright.check.pictures import Originals, Shot, montage_picture, pair
+from maskwright.check.scan_result import QUANTILES, ScanResult
+from maskwright.datasets.problems import Problem
+from maskwright.errors import MaskwrightError
 
 __all__ = ["write_page"]
 
-TEMPLATE = "check.html.jinja"
+TEMPLATE = Path(__file__).with_name("check.html.jinja")
 
 _MOST_SHOWN = 8
 """Findings of a kind that are shown with pictures."""
@@ -35,68 +30,59 @@ _MOST_CHANNELS = 16
 
 def write_page(path: Path, audit: Audit) -> None:
     """Write the page, atomically."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    surveyed = audit.surveyed
-    page = environment.get_template(TEMPLATE).render(
+    scanned = audit.scanned
+    pages.write_page(
+        path,
+        TEMPLATE,
         name=audit.root.resolve().name,
         root=str(audit.root),
         errors=audit.errors,
         warnings=audit.warnings,
         facts=_facts(audit),
         groups=_groups(audit),
-        classes=_classes(surveyed),
-        sizes=_sizes(surveyed),
-        channels=_channels(surveyed),
-        montage=_montage(surveyed),
+        classes=_classes(scanned),
+        sizes=_sizes(scanned),
+        channels=_channels(scanned),
+        montage=_montage(scanned),
         notes=audit.notes,
-        written=datetime.now().astimezone().strftime("%d %B %Y, %H:%M"),
     )
-    runs.write_text(path, page)
 
 
 def _facts(audit: Audit) -> list[tuple[str, str]]:
-    surveyed = audit.surveyed
-    splits = Counter(sample.split for sample in surveyed.samples)
-    kinds = Counter((len(picture.channels), picture.dtype) for _, picture in surveyed.pictures)
+    scanned = audit.scanned
+    splits = Counter(sample.split for sample in scanned.samples)
+    kinds = Counter((len(picture.channels), picture.dtype) for _, picture in scanned.pictures)
     known = ", ".join(f"{count} in {split}" for split, count in splits.items() if split is not None)
     (channels, dtype), _ = kinds.most_common(1)[0] if kinds else ((0, ""), 0)
     pixels = ", ".join(
         [f"{channels} channel{'s' if channels != 1 else ''} of {dtype}"]
         + ([f"{len(kinds) - 1} other kinds"] if len(kinds) > 1 else [])
     )
-    labelled = int(sum(pixels.sum() for pixels in surveyed.class_pixels))
-    valid = sum(count.pixels - count.invalid for _, one in surveyed.labels for count in one.counts)
+    labelled = int(sum(pixels.sum() for pixels in scanned.class_pixels))
+    valid = sum(count.pixels - count.invalid for _, one in scanned.labels for count in one.counts)
     return [
-        ("pairs", f"{len(surveyed.samples):,}" + (f" ({known})" if known else "")),
+        ("pairs", f"{len(scanned.samples):,}" + (f" ({known})" if known else "")),
         ("format", audit.layout.format),
         ("images", pixels if kinds else "none could be read"),
-        ("classes", f"{len(surveyed.table)}"),
+        ("classes", f"{len(scanned.table)}"),
         ("labelled", f"{labelled / valid:.1%} of the pixels" if valid else "–"),
     ]
 
 
 def _groups(audit: Audit) -> list[dict[str, Any]]:
     """Findings by kind, the first of each with pictures."""
-    surveyed = audit.surveyed
-    by_id = {sample.id: sample for sample in surveyed.samples}
-    by_file = _by_file(surveyed.samples)
-    return [_group(group, surveyed, by_id, by_file) for group in grouped(audit.problems)]
+    originals = Originals(audit.scanned)
+    return [_group(group, originals) for group in grouped(audit.problems)]
 
 
-def _group(group: Group, surveyed: Surveyed, by_id: dict[str, Sample], by_file: dict[Path, Sample]) -> dict[str, Any]:
+def _group(group: Group, originals: Originals) -> dict[str, Any]:
     shown = [
         {
             "what": problem.what,
             "remedy": problem.remedy if problem.remedy != group.problems[0].remedy else None,
             "files": [str(path) for path in problem.files[:3]],
             "more": max(0, len(problem.files) - 3),
-            "shots": shots(problem, surveyed, by_id, by_file),
+            "shots": _shots(problem, originals),
         }
         for problem in group.problems[:_MOST_SHOWN]
     ]
@@ -114,11 +100,20 @@ def _group(group: Group, surveyed: Surveyed, by_id: dict[str, Sample], by_file: 
     }
 
 
-def _classes(surveyed: Surveyed) -> list[dict[str, Any]]:
+def _shots(problem: Problem, originals: Originals) -> list[Shot]:
+    """Pictures of one finding, as its rule draws them; none where nothing can be read."""
+    draw = next((rule.picture for rule in RULES if problem.kind in rule.titles), pair)
+    try:
+        return draw(problem, originals)
+    except MaskwrightError:
+        return []
+
+
+def _classes(scanned: ScanResult) -> list[dict[str, Any]]:
     """Frequencies of the classes, in all and in each split."""
-    splits = [split for split in ("train", "val", "test") if any(s.split == split for s in surveyed.samples)]
-    every = surveyed.split_pixels((None, "train", "val", "test"))
-    each = [(split, surveyed.split_pixels((split,))) for split in splits]
+    splits = [split for split in ("train", "val", "test") if any(s.split == split for s in scanned.samples)]
+    every = scanned.split_pixels((None, "train", "val", "test"))
+    each = [(split, scanned.split_pixels((split,))) for split in splits]
     total = max(1, int(every.sum()))
     largest = max(1, int(every.sum(0).max())) if every.size else 1
     return [
@@ -134,13 +129,13 @@ def _classes(surveyed: Surveyed) -> list[dict[str, Any]]:
                 (split, _percent(int(counts[:, index].sum()) / max(1, int(counts.sum())))) for split, counts in each
             ],
         }
-        for index, item in enumerate(surveyed.table.classes)
+        for index, item in enumerate(scanned.table.classes)
     ]
 
 
-def _sizes(surveyed: Surveyed) -> dict[str, Any]:
+def _sizes(scanned: ScanResult) -> dict[str, Any]:
     """The most frequent sizes."""
-    counts = Counter(picture.shape for _, picture in surveyed.pictures)
+    counts = Counter(picture.shape for _, picture in scanned.pictures)
     most = counts.most_common(_MOST_SIZES)
     return {
         "rows": [
@@ -150,13 +145,13 @@ def _sizes(surveyed: Surveyed) -> dict[str, Any]:
     }
 
 
-def _channels(surveyed: Surveyed) -> list[dict[str, Any]]:
+def _channels(scanned: ScanResult) -> list[dict[str, Any]]:
     """Intensities of each channel: the mean, over images, of what each spans, on the range that all of them span."""
-    kinds = Counter((len(picture.channels), picture.dtype) for _, picture in surveyed.pictures)
+    kinds = Counter((len(picture.channels), picture.dtype) for _, picture in scanned.pictures)
     if not kinds:
         return []
     (channels, dtype), _ = kinds.most_common(1)[0]
-    alike = [p for _, p in surveyed.pictures if (len(p.channels), p.dtype) == (channels, dtype)]
+    alike = [p for _, p in scanned.pictures if (len(p.channels), p.dtype) == (channels, dtype)]
     spans = np.array([[channel.quantiles for channel in p.channels] for p in alike], np.float64)
     means = np.array([[channel.mean for channel in p.channels] for p in alike], np.float64)
     low, high = (0.0, 255.0) if dtype == "uint8" else (float(spans.min()), float(spans.max()))
@@ -180,31 +175,21 @@ def _channels(surveyed: Surveyed) -> list[dict[str, Any]]:
     return rows
 
 
-def _montage(surveyed: Surveyed) -> list[tuple[str, str]]:
+def _montage(scanned: ScanResult) -> list[tuple[str, str]]:
     """Pairs spread evenly over the set."""
-    with_masks = [sample for sample in surveyed.samples if sample.mask is not None]
+    with_masks = [sample for sample in scanned.samples if sample.mask is not None]
     if not with_masks:
         return []
     places = np.unique(np.linspace(0, len(with_masks) - 1, _MONTAGE).round().astype(int)).tolist()
-    drawn = [(with_masks[place].id, overlay(with_masks[place], surveyed)) for place in places]
+    drawn = [(with_masks[place].id, montage_picture(with_masks[place], scanned)) for place in places]
     return [(name, data) for name, data in drawn if data is not None]
-
-
-def _by_file(samples: tuple[Sample, ...]) -> dict[Path, Sample]:
-    """Samples by the files of their image and mask; of a file that several share, the first."""
-    found: dict[Path, Sample] = {}
-    for sample in samples:
-        for part in (sample.image, sample.mask):
-            for path in part.files if part is not None else ():
-                found.setdefault(path, sample)
-    return found
 
 
 def _number(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
 
 
-def _percent(share: float) -> str:
-    if share == 0:
+def _percent(fraction: float) -> str:
+    if fraction == 0:
         return "0"
-    return f"{share:.1%}" if share >= 0.001 else f"{share:.3%}"
+    return f"{fraction:.1%}" if fraction >= 0.001 else f"{fraction:.3%}"

@@ -34,21 +34,23 @@ def check(data: Path, *, out: Path | None = None, fix: Path | None = None, json:
     fix
         New folder for a copy with what can be corrected safely, corrected.
     """
-    from maskwright import check as audit
-    from maskwright.check import fixing
+    from maskwright.check.audit import PAGE
+    from maskwright.check.audit import check as run_check
+    from maskwright.check.fixing import RECORD
+    from maskwright.check.fixing import fix as write_corrected
 
     folder = out or Path("checks") / _name(data)
     try:
         with console.counting("checking") as progress:
-            found = audit.check(data, folder, progress=progress)
+            found = run_check(data, folder, progress=progress)
     except KeyboardInterrupt:
         console.say("The same command goes on where this one stopped.")
         raise
     fixed = None
     if fix is not None:
         with console.counting("writing the corrected copy") as progress:
-            fixed = fixing.fix(found, fix, progress=progress)
-    page = folder / audit.PAGE
+            fixed = write_corrected(found, fix, progress=progress)
+    page = folder / PAGE
     if json:
         console.print_json({**found.to_json(), "page": str(page), "fixed": None if fixed is None else fixed.to_json()})
     else:
@@ -60,7 +62,7 @@ def check(data: Path, *, out: Path | None = None, fix: Path | None = None, json:
         console.say(
             f"Wrote {fixed.written} pairs to {fix}: {len(fixed.corrected)} corrected, {len(fixed.left_out)} left out"
             + (f"; not corrected: {', '.join(fixed.not_corrected)}" if fixed.not_corrected else "")
-            + f". Each is in {fixed.out / fixing.RECORD}"
+            + f". Each is in {fixed.out / RECORD}"
         )
     console.say(f"{found.errors} errors, {found.warnings} warnings. With pictures: {page}")
     if found.errors:
@@ -95,7 +97,7 @@ def preview(
     views
         Views of each.
     """
-    from maskwright.augment.sheet import sheet
+    from maskwright.augment.sheet import sheet, unwritten_names
     from maskwright.imaging.images import write_picture
     from maskwright.training.session import make_loader, prepare
 
@@ -112,6 +114,9 @@ def preview(
         notes=(prepared.shares.how,),
     )
     write_picture(out, picture)
+    unwritten = unwritten_names(prepared.shares.training.classes)
+    if unwritten:
+        console.say(unwritten)
     if json:
         console.print_json(listing)
     console.say(f"Wrote {out}: {len(listing)} sample(s), {views} view(s) of each")

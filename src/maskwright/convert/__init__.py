@@ -7,7 +7,6 @@ their order, names and colours; other programs pass over it.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from maskwright.convert.writing import Progress, Writing
 from maskwright.datasets.classes import CLASSES_FILE
 from maskwright.datasets.samples import Dataset
 from maskwright.errors import SettingError
+from maskwright.runs import umask
 
 __all__ = ["TARGETS", "Conversion", "Target", "convert"]
 
@@ -85,7 +85,7 @@ def convert(dataset: Dataset, out: Path, to: Target, *, progress: Progress = lam
         TARGETS[to](writing)
         if len(writing.written_classes) >= _FEWEST:
             writing.written_classes.save(hidden / CLASSES_FILE)
-        hidden.chmod(0o777 & ~_umask())
+        hidden.chmod(0o777 & ~umask())
         if out.exists():
             out.rmdir()
         hidden.replace(out)
@@ -108,9 +108,3 @@ def _check_place(dataset: Dataset, out: Path) -> None:
         )
     if dataset.root.is_dir() and out.resolve().is_relative_to(dataset.root.resolve()):
         raise SettingError(f"{out} lies within {dataset.root}, which is only read. Choose a folder elsewhere.")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -81,7 +81,7 @@ def infer_classes(found: Mapping[Value, Found], folder: Path, place: Path | None
         )
     indices = [value for value in values if value != UNLABELLED]
     if indices != list(range(len(indices))) or not 2 <= len(indices) <= _MOST_UNDECLARED:
-        raise ClassTableError(_undecided_text(found, folder, place))
+        raise _undecided(found, folder, place)
     also = ""
     if UNLABELLED in found:
         share = found[UNLABELLED].pixels / sum(item.pixels for item in found.values())
@@ -116,36 +116,34 @@ def _counts(mask: Source) -> dict[Value, int]:
     return {color_name(value) if raw.ndim == 3 else value: pixels for value, pixels in pairs}
 
 
-def _undecided_text(found: Mapping[Value, Found], folder: Path, place: Path) -> str:
+def _undecided(found: Mapping[Value, Found], folder: Path, place: Path) -> ClassTableError:
+    """The refusal of values that could mean anything, with a `classes.toml` to start from."""
     by_count = sorted(found.items(), key=lambda item: -item[1].pixels)
     listed = ", ".join(f"{v} ({item.pixels} pixels, first in {item.file})" for v, item in by_count[:_MOST_SHOWN])
     more = f" and {len(found) - _MOST_SHOWN} more" if len(found) > _MOST_SHOWN else ""
     values = "value" if len(found) == 1 else "values"
-    text = f"{folder} holds {len(found)} {values}: {listed}{more}; no {CLASSES_FILE} says what they stand for.\n"
+    what = f"{folder} holds {len(found)} {values}: {listed}{more}; no {CLASSES_FILE} says what they stand for."
+    expected, otherwise = "", ""
     meant = [value for value in found if value != UNLABELLED]
     if len(meant) > _MOST_UNDECLARED:
         meant = [value for value, _ in by_count[:_MOST_SHOWN] if value != UNLABELLED]
         lossy = any(Path(item.file).suffix.lower() in (".jpg", ".jpeg") for item in found.values())
-        text += (
-            "So many values come from masks that were "
-            + ("saved as JPEG, which changes them" if lossy else "resized with smoothing, or drawn with soft edges")
-            + f".\nExport the masks again as PNG without anti-aliasing. If every value is meant, declare them all in "
-            f"{place}"
-        )
+        cause = "saved as JPEG, which changes them" if lossy else "resized with smoothing, or drawn with soft edges"
+        what += f" So many values come from masks that were {cause}."
+        otherwise = "Export the masks again as PNG without anti-aliasing. If every value is meant, declare them all in"
     elif len(meant) < 2:
         unlabelled = UNLABELLED in found and labels_folder(folder)
-        text += (
-            "In a labels folder 255 means unlabelled; if it is a class here, rename the folder to masks.\n"
+        expected = (
+            "In a labels folder 255 means unlabelled; if it is a class here, rename the folder to masks."
             if unlabelled
-            else "Training needs two classes at least, background included. Are these the right masks?\n"
+            else "Training needs two classes at least, background included. Are these the right masks?"
         )
-        text += f"Otherwise say what the values stand for in {place}"
+        otherwise = "Otherwise say what the values stand for in"
     else:
-        text += (
-            "Expected one number for each class: 0 and 255 in a masks folder, or 0, 1, 2, ... without a gap.\n"
-            f"Say what the values stand for in {place}"
-        )
-    return f"{text}, for example:\n\n{_example(meant, found)}"
+        expected = "Expected one number for each class: 0 and 255 in a masks folder, or 0, 1, 2, ... without a gap."
+        otherwise = "Say what the values stand for in"
+    remedy = f"{otherwise} {place}, for example:\n\n{_example(meant, found)}"
+    return ClassTableError(what, expected=expected, remedy=remedy, file=folder)
 
 
 def _example(values: Sequence[Value], found: Mapping[Value, Found]) -> str:

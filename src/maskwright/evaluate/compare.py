@@ -8,29 +8,27 @@ Legend: N images; K classes; R bootstrap resamples.
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from maskwright import runs
+from maskwright import pages, runs
 from maskwright.datasets.samples import Dataset
 from maskwright.errors import RunError
 from maskwright.evaluate import pictures
 from maskwright.evaluate.evaluation import COUNTS, INTERVAL_LEVEL, INTERVAL_RESAMPLES, Evaluation
 from maskwright.evaluate.evaluator import Answerer
 from maskwright.evaluate.metrics import Shares, bootstrap_iou, interval, mean_of_present
+from maskwright.imaging.painting import data_address
 
 __all__ = ["SHOWN", "Comparison", "Difference", "common_evaluations", "write_page"]
 
-TEMPLATE = "compare.html.jinja"
+TEMPLATE = Path(__file__).with_name("compare.html.jinja")
 SHOWN = 6
 """Images whose scores changed most that are shown."""
 
@@ -200,12 +198,12 @@ def write_page(
             table, rarer = comparison.first.classes, comparison.first.rarer
             one, other = (pictures.render(pair.image, pair.mask, mask, table, rarer) for mask in (before, after))
             parts = [
-                ("image", one["image"], "jpeg"),
-                (comparison.names[0], one["prediction"], "png"),
-                (name, other["prediction"], "png"),
-                ("truth", one["truth"], "png"),
-                (f"errors of {comparison.names[0]}", one["errors"], "jpeg"),
-                (f"errors of {name}", other["errors"], "jpeg"),
+                ("image", one["image"]),
+                (comparison.names[0], one["prediction"]),
+                (name, other["prediction"]),
+                ("truth", one["truth"]),
+                (f"errors of {comparison.names[0]}", one["errors"]),
+                (f"errors of {name}", other["errors"]),
             ]
             scores = [float(comparison.evaluations[n].image_miou_N[place]) for n in (comparison.names[0], name)]
             shots.append(
@@ -213,16 +211,13 @@ def write_page(
                     "id": key,
                     "scores": [_shown(score) for score in scores],
                     "change": _signed(scores[1] - scores[0]),
-                    "parts": [(f"{label}", f"data:image/{kind};base64,{base64.b64encode(content).decode()}")
-                              for label, content, kind in parts],
+                    "parts": [(label, data_address(content)) for label, content in parts],
                 }
-            )  # fmt: skip
+            )
         galleries.append((name, shots))
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    page = environment.get_template(TEMPLATE).render(
+    pages.write_page(
+        path,
+        TEMPLATE,
         title=" and ".join(comparison.names) if len(comparison.names) == 2 else f"{len(comparison.names)} models",
         first=comparison.names[0],
         tables=comparison.tables(),
@@ -232,9 +227,7 @@ def write_page(
         over=comparison.first.drawn,
         resamples=INTERVAL_RESAMPLES,
         galleries=galleries,
-        written=datetime.now().astimezone().strftime("%d %B %Y, %H:%M"),
     )
-    runs.write_text(path, page)
 
 
 def _aligned(evaluation: Evaluation, first: Evaluation, first_name: str, name: str) -> Evaluation:

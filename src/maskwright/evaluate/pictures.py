@@ -5,8 +5,6 @@ Legend: H, W height and width of the original; h, w those of the picture.
 
 from __future__ import annotations
 
-import io
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +12,7 @@ from PIL import Image as Pillow
 
 from maskwright.datasets.classes import UNLABELLED, ClassTable
 from maskwright.imaging.images import display
+from maskwright.imaging.painting import RGB, encoded, reduced, stripes
 
 __all__ = ["FALSE_ALARM", "LONGEST", "MISSED", "WRONG", "errors_picture", "render"]
 
@@ -27,11 +26,9 @@ MISSED = (58, 160, 255)
 FALSE_ALARM = (255, 152, 31)
 """Of two classes: the rarer one, where it is not."""
 
-RGB = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
 
 _DIM, _LIFT = 0.42, 24.0
-_JPEG_QUALITY = 88
 
 
 def render(
@@ -42,12 +39,12 @@ def render(
     `pixels` is H x W x C in native values; `rarer` is as for `errors_picture`. Pictures larger than `LONGEST` are
     reduced.
     """
-    photo = _reduced(display(pixels))
+    photo = reduced(display(pixels), LONGEST)
     return {
-        "image": _encode(Pillow.fromarray(photo), "JPEG"),
+        "image": encoded(photo, "JPEG"),
         "truth": _mask_png(truth_HW, classes),
         "prediction": _mask_png(prediction_HW, classes),
-        "errors": _encode(Pillow.fromarray(errors_picture(photo, truth_HW, prediction_HW, rarer)), "JPEG"),
+        "errors": encoded(errors_picture(photo, truth_HW, prediction_HW, rarer), "JPEG"),
     }
 
 
@@ -73,9 +70,7 @@ def errors_picture(photo_hw3: RGB, truth_HW: Mask, prediction_HW: Mask, rarer: i
         shown = shown * (1 - weight) + np.array(color, np.float32) * weight
     size = (width, height)
     ignored = cv2.resize((~counted_HW).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
-    y, x = np.mgrid[0:height, 0:width]
-    hatch = np.where((x + y) % 10 < 3, 150, 96).astype(np.float32)
-    shown[ignored] = hatch[ignored][:, None]
+    shown[ignored] = np.where(stripes(ignored.shape), 150, 96)[ignored][:, None]
     picture: RGB = np.clip(shown + 0.5, 0, 255).astype(np.uint8)
     return picture
 
@@ -86,24 +81,5 @@ def _mask_png(mask_HW: Mask, classes: ClassTable) -> bytes:
         picture = Pillow.fromarray(mask_HW)
         picture.putpalette(classes.palette())
     else:
-        picture = Pillow.fromarray(_reduced(classes.rgb(mask_HW)))
-    return _encode(picture, "PNG")
-
-
-def _reduced(rgb_HW3: RGB) -> RGB:
-    height, width = rgb_HW3.shape[:2]
-    factor = LONGEST / max(height, width)
-    if factor >= 1:
-        return rgb_HW3
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return np.asarray(cv2.resize(rgb_HW3, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _encode(picture: Pillow.Image, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    if kind == "JPEG":
-        # Not optimised: Pillow then needs a buffer for the whole file, guesses its size, and fails on noisy images.
-        picture.save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
-    else:
-        picture.save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
+        picture = Pillow.fromarray(reduced(classes.rgb(mask_HW), LONGEST))
+    return encoded(picture, "PNG")

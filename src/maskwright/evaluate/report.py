@@ -6,18 +6,15 @@ at any time. What an older or interrupted run lacks is left out of the page.
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from maskwright import runs
+from maskwright import pages, runs
 from maskwright.datasets.classes import ClassTable
 from maskwright.evaluate import figures, pictures
 from maskwright.evaluate.evaluation import COUNTS, INTERVAL_RESAMPLES, PICTURES, Evaluation, Picture
@@ -33,10 +30,11 @@ from maskwright.evaluate.history import (
     when,
 )
 from maskwright.evaluate.metrics import class_iou, mean_of_present
+from maskwright.imaging.painting import data_address
 
 __all__ = ["write_report"]
 
-TEMPLATE = "report.html.jinja"
+TEMPLATE = Path(__file__).with_name("report.html.jinja")
 MISTAKES = 6
 """Confusions of two classes that are put into words."""
 
@@ -54,14 +52,10 @@ def write_report(run: Path) -> Path:
     evaluations.sort(key=lambda item: item[1].evaluated, reverse=True)
     classes = evaluations[0][1].classes if evaluations else _classes(content, run)
     legend = [] if classes is None else list(zip(classes.names, classes.css_colors, strict=True))
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template(TEMPLATE).render(
+    path = run / runs.REPORT
+    pages.write_page(
+        path,
+        TEMPLATE,
         name=run.resolve().name,
         headline=_headline(content, evaluations, log),
         facts=key_facts(content, log),
@@ -74,10 +68,7 @@ def write_report(run: Path) -> Path:
         commands=commands(run, content, plan, [evaluation.data for _, evaluation in evaluations]),
         colors={"wrong": _css(pictures.WRONG), "missed": _css(pictures.MISSED), "alarm": _css(pictures.FALSE_ALARM)},
         resamples=INTERVAL_RESAMPLES,
-        written=datetime.now().astimezone().strftime("%d %B %Y, %H:%M"),
     )
-    path = run / runs.REPORT
-    runs.write_text(path, page)
     return path
 
 
@@ -251,9 +242,8 @@ def _classes(content: Mapping[str, Any], run: Path) -> ClassTable | None:
 
 def _data(path: Path) -> str | None:
     """A picture as a data address, or None if it is gone."""
-    kind = "jpeg" if path.suffix == ".jpg" else "png"
     try:
-        return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+        return data_address(path.read_bytes())
     except OSError:
         return None
 

@@ -12,9 +12,8 @@ import numpy as np
 import torch
 
 from maskwright.augment.loader import Store
-from maskwright.check.duplicates import near_duplicates
-from maskwright.check.looking import small_grey
 from maskwright.datasets.classes import UNLABELLED, ClassTable
+from maskwright.datasets.near_duplicates import near_duplicates, small_grey
 from maskwright.datasets.samples import Sample
 from maskwright.errors import DataError, listed
 from maskwright.evaluate.metrics import Scores, confusion

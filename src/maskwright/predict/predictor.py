@@ -21,6 +21,7 @@ from maskwright.config import Preparation, Settings
 from maskwright.datasets.classes import UNLABELLED, ClassTable
 from maskwright.errors import DataError, InputWarning, RunError
 from maskwright.imaging.images import display
+from maskwright.imaging.painting import outline, overlay
 from maskwright.models import build
 from maskwright.models.ensemble import Ensemble
 from maskwright.models.segmenter import Segmenter
@@ -58,19 +59,13 @@ class Prediction:
 
     def overlay(self, alpha: float = 0.5) -> np.ndarray:
         """The image with class colours over it and outlines between classes, H x W x 3 uint8."""
-        return overlay(display(self.image), self.mask, self.classes, alpha)
-
-
-def overlay(rgb_HW3: np.ndarray, mask_HW: np.ndarray, classes: ClassTable, alpha: float = 0.5) -> np.ndarray:
-    """Class colours over an RGB uint8 picture with weight `alpha`, outlines at full strength; 255 is left as it is."""
-    color_HW3 = classes.rgb(mask_HW)
-    shown_HW3 = cv2.addWeighted(rgb_HW3, 1 - alpha, color_HW3, alpha, 0)
-    cross = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
-    edge_HW = cv2.morphologyEx(mask_HW, cv2.MORPH_GRADIENT, cross) > 0
-    shown_HW3[edge_HW] = color_HW3[edge_HW]
-    hidden_HW = mask_HW == UNLABELLED
-    shown_HW3[hidden_HW] = rgb_HW3[hidden_HW]
-    return shown_HW3
+        return overlay(
+            display(self.image),
+            self.classes.rgb(self.mask),
+            opacity=alpha,
+            hidden_HW=self.mask == UNLABELLED,
+            outline_HW=outline(self.mask, thick=True),
+        )
 
 
 def best_device() -> torch.device:

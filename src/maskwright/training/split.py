@@ -7,17 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from maskwright.check import quick
+from maskwright.check.precheck import refuse_errors
 from maskwright.config import Training
 from maskwright.datasets.formats import open_dataset
 from maskwright.datasets.samples import Dataset
 from maskwright.datasets.splits import folds, hold_out
-from maskwright.errors import DataError, RunError
+from maskwright.errors import RunError
 
 DEFAULT_VAL_SHARE = 0.1
-SHOWN = 5
-"""Errors that are told before training; `maskwright check` tells all."""
-
 Say = Callable[[str], None]
 
 
@@ -69,19 +66,6 @@ def share_out(data: Path, training: Training, val: Path | None, fold: int | None
     share = DEFAULT_VAL_SHARE if training.val_share is None else training.val_share
     kept, held, how = hold_out(pool.samples, share, training.seed or 0)
     return Shares(training=pool.with_samples(kept), validation=pool.with_samples(held), how=how + left)
-
-
-def refuse_errors(dataset: Dataset, name: str, say: Say) -> None:
-    """Make the quick part of the audit: say its warnings, and raise DataError for its errors."""
-    found = quick(dataset)
-    for problem in found:
-        if problem.level == "warning":
-            say(f"warning: {problem.what} {problem.remedy}")
-    errors = [f"{problem.what} {problem.remedy}" for problem in found if problem.level == "error"]
-    if errors:
-        more = f"\n{len(errors) - SHOWN} more errors." if len(errors) > SHOWN else ""
-        lines = "\n".join(errors[:SHOWN])
-        raise DataError(f"{name} has errors:\n{lines}{more}\nSee all of them with pictures: maskwright check DATA")
 
 
 def check_same(run: Path, known: dict[str, Any], dataset: Dataset, path: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from maskwright.check.alignment import TURNS, place
+from maskwright.check.misalignment import score_placement
+from maskwright.datasets.near_duplicates import TURNS
 
 
 def pair(side: tuple[int, int] = (120, 120), seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -21,7 +22,7 @@ def pair(side: tuple[int, int] = (120, 120), seed: int = 0) -> tuple[np.ndarray,
 
 
 def test_a_mask_that_fits_fits_best_where_it_is() -> None:
-    found = place(*pair(), None)
+    found = score_placement(*pair(), None)
     assert found is not None
     assert found.here > 20
     assert found.here == found.best
@@ -32,7 +33,7 @@ def test_a_mask_that_fits_fits_best_where_it_is() -> None:
 @pytest.mark.parametrize(("down", "right"), [(6, 0), (0, -7), (-5, 9), (14, 14)])
 def test_a_shift_is_measured(down: int, right: int) -> None:
     image, mask = pair()
-    found = place(image, np.roll(mask, (-down, -right), (0, 1)), None)
+    found = score_placement(image, np.roll(mask, (-down, -right), (0, 1)), None)
     assert found is not None
     assert max(abs(found.shift[0] - down), abs(found.shift[1] - right)) <= 1
     assert found.here < 0.5 * found.best
@@ -41,7 +42,7 @@ def test_a_shift_is_measured(down: int, right: int) -> None:
 def test_a_shift_of_a_large_pair_is_in_its_own_pixels() -> None:
     image, mask = pair()
     large, wide = np.kron(image, np.ones((4, 4, 1), np.uint8)), np.kron(mask, np.ones((4, 4), np.uint8))
-    found = place(large, np.roll(wide, (-24, 16), (0, 1)), None)
+    found = score_placement(large, np.roll(wide, (-24, 16), (0, 1)), None)
     assert found is not None
     assert found.step == 2
     assert np.abs(np.array(found.shift) - (24, -16)).max() <= 2
@@ -52,7 +53,7 @@ def test_a_turn_is_named_by_what_undoes_it(name: str) -> None:
     image, mask = pair()
     undo = {"turned by 90 degrees to the left": "turned by 90 degrees to the right"}
     undo |= {value: key for key, value in undo.items()}
-    found = place(image, np.ascontiguousarray(TURNS[undo.get(name, name)](mask)), None)
+    found = score_placement(image, np.ascontiguousarray(TURNS[undo.get(name, name)](mask)), None)
     assert found is not None
     assert found.turn == name
     assert found.turned > 2 * found.best
@@ -60,7 +61,7 @@ def test_a_turn_is_named_by_what_undoes_it(name: str) -> None:
 
 def test_only_square_masks_are_turned_on_their_side() -> None:
     image, mask = pair((100, 130))
-    found = place(image, np.ascontiguousarray(mask[:, ::-1]), None)
+    found = score_placement(image, np.ascontiguousarray(mask[:, ::-1]), None)
     assert found is not None
     assert found.turn == "mirrored left to right"
 
@@ -69,7 +70,7 @@ def test_edges_against_unlabelled_pixels_do_not_count() -> None:
     image, mask = pair()
     holes = mask.copy()
     holes[:, 40:60] = 255
-    found, plain = place(image, holes, holes != 255), place(image, holes, None)
+    found, plain = score_placement(image, holes, holes != 255), score_placement(image, holes, None)
     assert found is not None
     assert plain is not None
     assert found.here > plain.here
@@ -81,9 +82,9 @@ def test_edges_against_unlabelled_pixels_do_not_count() -> None:
 )
 def test_a_mask_that_shows_nothing_is_not_judged(mask: np.ndarray) -> None:
     image = np.random.default_rng(0).integers(0, 255, (*mask.shape, 1), np.uint8)
-    assert place(image, mask, None) is None
+    assert score_placement(image, mask, None) is None
 
 
 def test_a_flat_image_is_not_judged() -> None:
     _, mask = pair()
-    assert place(np.full((120, 120, 3), 7, np.uint8), mask, None) is None
+    assert score_placement(np.full((120, 120, 3), 7, np.uint8), mask, None) is None

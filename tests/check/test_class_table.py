@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from maskwright.check.looking import _labels
-from maskwright.check.records import Labels
-from maskwright.check.tables import Settled, settle
+from maskwright.check.class_table import settle
+from maskwright.check.measure import _labels
+from maskwright.check.scan_result import Labels, Settled
 from maskwright.datasets.formats.layout import Layout
 from maskwright.datasets.sources import Source
 

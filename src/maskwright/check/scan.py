@@ -1,7 +1,8 @@
-"""One pass over all pairs: in parallel, and continued from a cache after an interruption.
+"""Measures all pairs in one pass: in parallel, and continued from a cache after an interruption.
 
-The cache is a file of JSON lines beside the page: one line for each pair, keyed by its sources and by size and time of
-all its files, so that a changed file is read again. A line that a killed process left half written is skipped.
+The cache is a file of JSON lines beside the page: one line for each pair, keyed by the format of the records, by the
+pair's sources, and by size and time of all its files, so that a changed file is read again. A line that a killed
+process left half written is skipped.
 """
 
 from __future__ import annotations
@@ -21,16 +22,13 @@ from typing import IO
 import cv2
 
 from maskwright import runs
-from maskwright.check.looking import files_of, look
-from maskwright.check.records import Measured, Unread
+from maskwright.check.measure import files_of, measure
+from maskwright.check.scan_result import RECORD_FORMAT, Measured, Unread
 from maskwright.datasets.classes import Value
 from maskwright.datasets.samples import Sample
 from maskwright.errors import SettingError
 
-__all__ = ["survey"]
-
-VERSION = 1
-"""Of the measurements: raised when what is measured changes, so that no old line is taken for a new one."""
+__all__ = ["scan"]
 
 _BATCH = 8
 _WORTH_A_WORKER = 32
@@ -39,7 +37,7 @@ _WORTH_A_WORKER = 32
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def survey(
+def scan(
     samples: Sequence[Sample],
     ignored: frozenset[Value],
     *,
@@ -49,12 +47,13 @@ def survey(
 ) -> list[Measured]:
     """Measure every pair, in the order given.
 
-    Args:
-        samples: the pairs.
-        ignored: raw values of unlabelled pixels.
-        cache: a file to continue from and to add to; without one, nothing is kept.
-        workers: processes; by default one for each core, fewer for few pairs, none beside this one for very few.
-        progress: called with the pairs measured so far and their number.
+    Parameters
+    ----------
+    samples : the pairs.
+    ignored : raw values of unlabelled pixels.
+    cache : a file to continue from and to add to; without one, nothing is kept.
+    workers : processes; by default one for each core, fewer for few pairs, none beside this one for very few.
+    progress : called with the pairs measured so far and their number.
     """
     keys = [_key(sample, ignored) for sample in samples]
     known, stale = _load(cache)
@@ -84,7 +83,7 @@ def _measured(
     if workers <= 1:
         with _one_thread():
             for place in todo:
-                yield place, look(samples[place], ignored)
+                yield place, measure(samples[place], ignored)
         return
     batches = [todo[start : start + _BATCH] for start in range(0, len(todo), _BATCH)][::-1]
     while batches:
@@ -92,7 +91,7 @@ def _measured(
         with _pool(workers) as pool, suppress(BrokenProcessPool):
             while batches or waiting:
                 while batches and len(waiting) < 3 * workers:
-                    future = pool.submit(_look_all, [samples[place] for place in batches[-1]], ignored)
+                    future = pool.submit(_measure_all, [samples[place] for place in batches[-1]], ignored)
                     waiting[future] = batches.pop()
                 for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                     yield from zip(waiting[future], future.result(), strict=True)
@@ -111,7 +110,7 @@ def _one_by_one(
             while left:
                 place, broken = left.pop(), False
                 try:
-                    measured = pool.submit(look, samples[place], ignored).result()
+                    measured = pool.submit(measure, samples[place], ignored).result()
                 except BrokenProcessPool:
                     measured, broken = _crashed(samples[place]), True
                 yield place, measured
@@ -121,8 +120,8 @@ def _one_by_one(
 
 def _crashed(sample: Sample) -> Measured:
     path = str(sample.image.path)
-    text = f"{path} or its mask cannot be read: the decoder crashed. Export or copy it again, or remove it."
-    return Measured(unread=(Unread(file=path, text=text),))
+    what = f"{path} or its mask cannot be read: the decoder crashed."
+    return Measured(unread=(Unread(file=path, what=what, remedy="Export or copy it again, or remove it."),))
 
 
 @contextmanager
@@ -139,8 +138,8 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
             pool.submit(int).result()
         except BrokenProcessPool:
             raise SettingError(
-                "The check cannot start other processes. In a program of your own, call it under "
-                "if __name__ == '__main__':, or with workers=1."
+                "The check cannot start other processes.",
+                remedy="In a program of your own, call it under if __name__ == '__main__':, or with workers=1.",
             ) from None
         yield pool
     finally:
@@ -169,12 +168,12 @@ def _one_thread() -> Iterator[None]:
         cv2.setNumThreads(before)
 
 
-def _look_all(samples: Sequence[Sample], ignored: frozenset[Value]) -> list[Measured]:
-    return [look(sample, ignored) for sample in samples]
+def _measure_all(samples: Sequence[Sample], ignored: frozenset[Value]) -> list[Measured]:
+    return [measure(sample, ignored) for sample in samples]
 
 
 def _key(sample: Sample, ignored: frozenset[Value]) -> str:
-    digest = blake2b(f"{VERSION} {sorted(map(str, ignored))} {sample.id}".encode(), digest_size=16)
+    digest = blake2b(f"{RECORD_FORMAT} {sorted(map(str, ignored))} {sample.id}".encode(), digest_size=16)
     for part in (sample.image, sample.mask, sample.valid):
         digest.update(b"-" if part is None else f"{type(part).__name__} {part.identity()}".encode())
     for path in files_of(sample):

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from maskwright.check import surveying as module
-from maskwright.check.looking import look
-from maskwright.check.records import Measured
-from maskwright.check.surveying import survey
+from maskwright.check import scan as module
+from maskwright.check import scan_result
+from maskwright.check.measure import measure
+from maskwright.check.scan import scan
+from maskwright.check.scan_result import Measured
 from maskwright.datasets.formats import find_layout
 from maskwright.datasets.samples import Sample
 
@@ -33,21 +36,21 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def counted(sample: Sample, ignored: frozenset[int | str]) -> Measured:
         seen.append(sample.id)
-        return look(sample, ignored)
+        return measure(sample, ignored)
 
-    monkeypatch.setattr(module, "look", counted)
+    monkeypatch.setattr(module, "measure", counted)
     return seen
 
 
 def test_records_survive_json(samples: tuple[Sample, ...]) -> None:
-    for measured in survey(samples, NONE):
+    for measured in scan(samples, NONE):
         assert measured.picture is not None
         assert measured.labels is not None
         assert Measured.from_json(json.loads(json.dumps(measured.to_json()))) == measured
 
 
 def test_a_pair_is_measured(samples: tuple[Sample, ...]) -> None:
-    (measured,) = survey(samples[:1], NONE)
+    (measured,) = scan(samples[:1], NONE)
     pixels = np.asarray(Image.open(samples[0].image.path))
     assert measured.picture is not None
     assert measured.picture.shape == (40, 48)
@@ -62,8 +65,8 @@ def test_a_pair_is_measured(samples: tuple[Sample, ...]) -> None:
 
 def test_processes_measure_what_one_process_does(samples: tuple[Sample, ...]) -> None:
     seen: list[tuple[int, int]] = []
-    found = survey(samples, NONE, workers=2, progress=lambda done, total: seen.append((done, total)))
-    assert found == survey(samples, NONE, workers=1)
+    found = scan(samples, NONE, workers=2, progress=lambda done, total: seen.append((done, total)))
+    assert found == scan(samples, NONE, workers=1)
     assert seen[0] == (0, 8)
     assert seen[-1] == (8, 8)
 
@@ -76,25 +79,25 @@ def test_an_interrupted_survey_goes_on(samples: tuple[Sample, ...], tmp_path: Pa
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        survey(samples, NONE, cache=cache, workers=1, progress=stop)
+        scan(samples, NONE, cache=cache, workers=1, progress=stop)
     first = set(looks)
     looks.clear()
-    found = survey(samples, NONE, cache=cache, workers=1)
+    found = scan(samples, NONE, cache=cache, workers=1)
     assert len(first) == 3
     assert sorted(looks) == sorted(sample.id for sample in samples if sample.id not in first)
-    assert found == survey(samples, NONE, workers=1)
+    assert found == scan(samples, NONE, workers=1)
     looks.clear()
-    assert survey(samples, NONE, cache=cache, workers=1) == found
+    assert scan(samples, NONE, cache=cache, workers=1) == found
     assert looks == []
 
 
 def test_a_torn_line_is_measured_again(samples: tuple[Sample, ...], tmp_path: Path, looks: list[str]) -> None:
     cache = tmp_path / "cache.jsonl"
-    whole = survey(samples, NONE, cache=cache, workers=1)
+    whole = scan(samples, NONE, cache=cache, workers=1)
     content = cache.read_text()
     cache.write_text(content[: len(content) - 300])
     looks.clear()
-    assert survey(samples, NONE, cache=cache, workers=1) == whole
+    assert scan(samples, NONE, cache=cache, workers=1) == whole
     assert looks == [samples[-1].id]
     lines = [json.loads(line) for line in cache.read_text().splitlines() if line]
     assert len(lines) == 8  # what was torn is gone
@@ -104,14 +107,14 @@ def test_a_changed_file_and_other_settings_are_measured_again(
     samples: tuple[Sample, ...], tmp_path: Path, looks: list[str]
 ) -> None:
     cache = tmp_path / "cache.jsonl"
-    survey(samples, NONE, cache=cache, workers=1)
+    scan(samples, NONE, cache=cache, workers=1)
     looks.clear()
     path = samples[2].image.path
     os.utime(path, ns=(1, 1))
-    survey(samples, NONE, cache=cache, workers=1)
+    scan(samples, NONE, cache=cache, workers=1)
     assert looks == [samples[2].id]
     looks.clear()
-    survey(samples, frozenset({7}), cache=cache, workers=1)
+    scan(samples, frozenset({7}), cache=cache, workers=1)
     assert len(looks) == 8
 
 
@@ -119,9 +122,9 @@ def test_a_decoder_that_kills_its_process_is_a_finding(
     samples: tuple[Sample, ...], tmp_path: Path, crash: Callable[[Sample], Sample]
 ) -> None:
     broken = crash(samples[3])
-    found = survey((*samples[:3], broken, *samples[4:]), NONE, workers=2)
+    found = scan((*samples[:3], broken, *samples[4:]), NONE, workers=2)
     assert [bool(measured.unread) for measured in found] == [False] * 3 + [True] + [False] * 4
-    assert "the decoder crashed" in found[3].unread[0].text
+    assert "the decoder crashed" in found[3].unread[0].what
 
 
 @pytest.fixture
@@ -138,3 +141,40 @@ def crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Sample],
 
     crashing = importlib.import_module("crashing")
     return lambda sample: replace(sample, image=crashing.Crashing(path=sample.image.path))
+
+
+def test_other_fields_or_another_way_of_measuring_make_other_records() -> None:
+    @dataclass(frozen=True)
+    class Spot(scan_result.Spot):
+        depth: int = 0
+
+    known = scan_result.RECORD_FORMAT
+    assert scan_result._format() == known
+    assert scan_result._format(measured_by=scan_result.MEASURED_BY + 1) != known
+    assert scan_result._format([Spot if one is scan_result.Spot else one for one in scan_result.RECORDS]) != known
+
+
+def test_every_record_counts_for_the_format() -> None:
+    """All dataclasses that a record is made of, whatever their depth."""
+
+    def parts(record: type) -> set[type]:
+        hints = get_type_hints(record, vars(scan_result))
+        found = {record}
+        for hint in hints.values():
+            for one in (hint, *get_args(hint)):
+                if isinstance(one, type) and is_dataclass(one):
+                    found |= parts(one)
+        return found
+
+    assert set(scan_result.RECORDS) == parts(Measured)
+
+
+def test_records_of_another_format_are_measured_again(
+    samples: tuple[Sample, ...], tmp_path: Path, looks: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache.jsonl"
+    scan(samples, NONE, cache=cache, workers=1)
+    looks.clear()
+    monkeypatch.setattr(module, "RECORD_FORMAT", "another")
+    scan(samples, NONE, cache=cache, workers=1)
+    assert len(looks) == 8

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskwright.check.masks import count_values, find_spots, ramps_of, to_keys
+from maskwright.check.measure import count_values, find_spots, ramps_of, to_keys
 
 
 def test_values_are_counted_with_where_they_lie() -> None:

@@ -1,4 +1,4 @@
-"""Pictures that are nearly the same, found by a perceptual hash and verified by correlation.
+"""Images that are nearly the same, found by a perceptual hash and verified by correlation.
 
 Each image is known here as 32 x 32 greys. The hash is the signs of its 63 lowest frequencies (after pHash: Zauner 2010,
 "Implementation and benchmarking of perceptual image hash functions"), which survive another file format, size,
@@ -12,7 +12,7 @@ Legend: N, M numbers of images; h, w sides of the small picture.
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -20,10 +20,22 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from maskwright.check.alignment import TURNS
-from maskwright.check.looking import SMALL
+__all__ = ["SMALL", "TURNS", "Match", "near_duplicates", "small_grey", "small_pictures"]
 
-__all__ = ["Match", "near_duplicates", "small_pictures"]
+SMALL = 32
+"""Side of the small grey picture by which near-duplicates are told."""
+
+TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "mirrored left to right": lambda array: array[:, ::-1],
+    "mirrored top to bottom": lambda array: array[::-1],
+    "turned by 180 degrees": lambda array: array[::-1, ::-1],
+    "mirrored along its diagonal": lambda array: array.swapaxes(0, 1),
+    "mirrored along its other diagonal": lambda array: array[::-1, ::-1].swapaxes(0, 1),
+    "turned by 90 degrees to the left": lambda array: np.rot90(array, 1),
+    "turned by 90 degrees to the right": lambda array: np.rot90(array, 3),
+}
+"""All flips and turns of a picture; the last four keep the shape of square pictures only."""
+
 
 _BITS = 10
 """Bits of 63 in which the hashes of near-duplicates differ at most."""
@@ -64,7 +76,7 @@ def near_duplicates(first_Nhw: NDArray[np.float32], second_Mhw: NDArray[np.float
         shared_hw = np.asarray((first_Nhw.sum(0) + second_Mhw.sum(0)) / count, np.float32)
     detail_N, hashes_N = _detail(first_Nhw - shared_hw), _hashes(first_Nhw)
     best: dict[int, Match] = {}
-    for turn, apply in {"": lambda mask: mask, **TURNS}.items():
+    for turn, apply in {"": lambda picture: picture, **TURNS}.items():
         turned_Mhw = np.ascontiguousarray([apply(picture) for picture in second_Mhw])
         detail_M, hashes_M = _detail(turned_Mhw - shared_hw), _hashes(turned_Mhw)
         length = max(1, _COMPARED // len(first_Nhw))
@@ -99,3 +111,12 @@ def _hashes(pictures_Nhw: NDArray[np.float32]) -> NDArray[np.uint64]:
     bits_N63 = low_N63 > np.median(low_N63, axis=1, keepdims=True)
     weights = np.uint64(1) << np.arange(63, dtype=np.uint64)
     return np.asarray(bits_N63.astype(np.uint64) @ weights, np.uint64)
+
+
+def small_grey(pixels_HWC: np.ndarray) -> NDArray[np.uint8]:
+    """The image in `SMALL` x `SMALL` greys (uint8), the darkest 0 and the lightest 255."""
+    reduced = cv2.resize(pixels_HWC[..., :4], (SMALL, SMALL), interpolation=cv2.INTER_AREA)
+    grey = reduced.reshape(SMALL, SMALL, -1)[..., :3].mean(axis=2, dtype=np.float32)
+    low, high = float(grey.min()), float(grey.max())
+    scale = 255 / (high - low) if high > low else 0.0
+    return np.asarray(np.rint((grey - low) * scale), np.uint8)

@@ -1,7 +1,9 @@
-"""One look at one pair: everything that the audit's rules need is measured here, in a worker, in one reading.
+"""Measures one pair: everything that the rules need, in one reading, in a worker process.
 
-Nothing is judged: what a number means depends on the rest of the set.
-Legend: H, W height and width; C channels.
+Nothing is judged here: what a number means depends on the rest of the set.
+
+Legend: H, W height and width; C channels. Raw masks are integers `H x W` or colours `H x W x 3`; keys stand for their
+values.
 """
 
 from __future__ import annotations
@@ -14,27 +16,35 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskwright.check.alignment import place
-from maskwright.check.masks import Keys, count_values, find_spots, ramps_of, to_keys
-from maskwright.check.records import QUANTILES, Channel, Labels, Measured, Picture, Unread
+from maskwright.check.misalignment import score_placement
+from maskwright.check.scan_result import (
+    MOST_VALUES,
+    QUANTILES,
+    Channel,
+    Count,
+    Labels,
+    Measured,
+    Picture,
+    Spot,
+    Unread,
+)
 from maskwright.datasets.classes import Value
+from maskwright.datasets.near_duplicates import small_grey
 from maskwright.datasets.samples import Sample
 from maskwright.datasets.sources import Source
 from maskwright.errors import MaskwrightError
+from maskwright.imaging.colors import color_codes, color_name
 from maskwright.imaging.decoders import sniff
 from maskwright.imaging.images import Image
 from maskwright.imaging.tiffs import decode_tiff
 
-__all__ = ["SMALL", "look"]
-
-SMALL = 32
-"""Side of the small grey picture by which near-duplicates are told."""
+__all__ = ["Keys", "count_values", "files_of", "find_spots", "is_marked", "measure", "ramps_of", "to_keys"]
 
 _SAMPLED = 16384
 """Pixels of a channel that its inner quantiles are taken from."""
 
 
-def look(sample: Sample, ignored: frozenset[Value]) -> Measured:
+def measure(sample: Sample, ignored: frozenset[Value]) -> Measured:
     """Read a pair and measure it; what cannot be read is recorded, not raised.
 
     `ignored` are the raw values of unlabelled pixels, as far as they are known: edges against them are nobody's.
@@ -149,15 +159,6 @@ def _common_step(pixels_HWC: np.ndarray) -> int:
     return 1
 
 
-def small_grey(pixels_HWC: np.ndarray) -> NDArray[np.uint8]:
-    """The image in `SMALL` x `SMALL` greys (uint8), the darkest 0 and the lightest 255."""
-    reduced = cv2.resize(pixels_HWC[..., :4], (SMALL, SMALL), interpolation=cv2.INTER_AREA)
-    grey = reduced.reshape(SMALL, SMALL, -1)[..., :3].mean(axis=2, dtype=np.float32)
-    low, high = float(grey.min()), float(grey.max())
-    scale = 255 / (high - low) if high > low else 0.0
-    return np.asarray(np.rint((grey - low) * scale), np.uint8)
-
-
 def is_marked(raw: np.ndarray) -> NDArray[np.bool_]:
     """Where a valid mask's raw values (`H x W` or `H x W x 3`) are not 0."""
     return np.asarray((raw != 0).any(axis=2) if raw.ndim == 3 else raw != 0, bool)
@@ -186,7 +187,7 @@ def _labels(
         ramps=0 if mask.colored else int(ramps_of(mask.keys_HW).sum()),
         spots=spots,
         shown_spots=shown,
-        placement=place(image.pixels, mask.keys_HW, _counted(mask, valid_HW, ignored))
+        placement=score_placement(image.pixels, mask.keys_HW, _counted(mask, valid_HW, ignored))
         if fits and image is not None and distinct > 1
         else None,
     )
@@ -219,13 +220,116 @@ def _digest(array: np.ndarray) -> str:
 
 
 def _unread(source: Source, error: MaskwrightError) -> Unread:
-    """The error, and the file it names, which of several may be another than the first."""
-    text = str(error)
-    named = [path for path in source.files if str(path) in text]
-    return Unread(file=str(named[0] if named else source.path), text=text)
+    """What the error says; of a source with several files, it names the one."""
+    what = " ".join(part for part in (error.what, error.expected) if part)
+    return Unread(file=str(error.file or source.path), what=what, remedy=error.remedy)
 
 
 def files_of(sample: Sample) -> tuple[Path, ...]:
     """All files of a sample, the image's first."""
     parts = (sample.image, sample.mask, sample.valid)
     return tuple(dict.fromkeys(path for part in parts if part is not None for path in part.files))
+
+
+_MOST_SPOTS_SHOWN = 24
+
+
+class Keys:
+    """A raw mask as small integers in the order of its values, which OpenCV can filter."""
+
+    def __init__(self, keys_HW: np.ndarray, values: NDArray[np.int64] | None, colored: bool) -> None:
+        self.keys_HW = keys_HW
+        """uint8 or uint16."""
+        self._values = values
+        self.colored = colored
+
+    def value(self, key: int) -> Value:
+        """The raw value that a key stands for."""
+        raw = key if self._values is None else int(self._values[key])
+        return color_name(raw) if self.colored else raw
+
+    def of(self, values: set[Value]) -> NDArray[np.intp]:
+        """The keys of those raw values that the mask holds."""
+        present = np.flatnonzero(np.bincount(self.keys_HW.ravel()))
+        return np.array([key for key in present.tolist() if self.value(key) in values], np.intp)
+
+
+def to_keys(raw: np.ndarray) -> Keys:
+    """Keys of a raw mask; more than 65,536 values are more than any mask has, and the last ones become one."""
+    if raw.dtype in (np.uint8, np.uint16) and raw.ndim == 2:
+        return Keys(raw, None, False)
+    codes = color_codes(raw) if raw.ndim == 3 else raw
+    if raw.ndim == 2 and codes.size and codes.min() >= 0 and codes.max() < 65536:
+        return Keys(codes.astype(np.uint16), None, False)
+    values, inverse = np.unique(codes, return_inverse=True)
+    keys = np.minimum(inverse.reshape(codes.shape), 65535)
+    return Keys(keys.astype(np.uint8 if len(values) <= 256 else np.uint16), values.astype(np.int64), raw.ndim == 3)
+
+
+def count_values(mask: Keys, invalid_HW: NDArray[np.bool_] | None) -> tuple[tuple[Count, ...], int, int]:
+    """Every raw value's pixels, most frequent first; the number of values; and the number of edge pixels."""
+    keys = mask.keys_HW
+    low, high = cv2.erode(keys, _SQUARE), cv2.dilate(keys, _SQUARE)
+    flat = low == high
+    length = int(keys.max()) + 1 if keys.size else 1
+    pixels = np.bincount(keys.ravel(), minlength=length)
+    flats = np.bincount(keys[flat], minlength=length)
+    between = np.bincount(keys[(low < keys) & (keys < high)], minlength=length)
+    invalid = np.zeros(length, np.int64) if invalid_HW is None else np.bincount(keys[invalid_HW], minlength=length)
+    present = np.flatnonzero(pixels)
+    order = present[np.argsort(-pixels[present], kind="stable")][:MOST_VALUES]
+    counts = tuple(
+        Count(
+            value=mask.value(key),
+            pixels=int(pixels[key]),
+            flat=int(flats[key]),
+            between=int(between[key]),
+            invalid=int(invalid[key]),
+        )
+        for key in order.tolist()
+    )
+    return counts, len(present), int(keys.size - flat.sum())
+
+
+def ramps_of(keys_HW: np.ndarray) -> NDArray[np.bool_]:
+    """Pixels strictly between the values of two opposite neighbours, in a row or a column."""
+    ramps = np.zeros(keys_HW.shape, bool)
+    if min(keys_HW.shape) < 3:
+        return ramps
+    for before, here, after in (
+        (np.s_[:, :-2], np.s_[:, 1:-1], np.s_[:, 2:]),
+        (np.s_[:-2], np.s_[1:-1], np.s_[2:]),
+    ):
+        a, b, c = keys_HW[before], keys_HW[here], keys_HW[after]
+        ramps[here] |= ((a < b) & (b < c)) | ((a > b) & (b > c))
+    return ramps
+
+
+def find_spots(mask: Keys) -> tuple[int, tuple[Spot, ...]]:
+    """Count regions of up to 3 x 3 pixels that lie inside one other region, and locate some of them.
+
+    A pixel belongs to one if the ring round it, at distance one or two, has a single value and the pixel another.
+    """
+    keys = mask.keys_HW
+    marked = np.zeros(keys.shape, np.uint8)
+    around = np.zeros_like(keys)
+    for ring in (_RING_5, _RING_3):
+        low = cv2.erode(keys, ring, borderType=cv2.BORDER_REPLICATE)
+        found = (low == cv2.dilate(keys, ring, borderType=cv2.BORDER_REPLICATE)) & (low != keys)
+        marked[found], around[found] = 1, low[found]
+    if not marked.any():
+        return 0, ()
+    # One spot marks its middle and perhaps its corners: marks two pixels apart are one spot.
+    count, _, _, centers = cv2.connectedComponentsWithStats(cv2.dilate(marked, _SQUARE), connectivity=8)
+    shown = []
+    ys, xs = np.nonzero(marked)
+    for x, y in centers[1:][:: max(1, (count - 1) // _MOST_SPOTS_SHOWN)][:_MOST_SPOTS_SHOWN]:
+        nearest = int(np.argmin((ys - y) ** 2 + (xs - x) ** 2))
+        at = int(ys[nearest]), int(xs[nearest])
+        shown.append(Spot(y=at[0], x=at[1], value=mask.value(int(keys[at])), around=mask.value(int(around[at]))))
+    return count - 1, tuple(shown)
+
+
+_SQUARE = np.ones((3, 3), np.uint8)
+_RING_3 = np.pad(np.zeros((1, 1), np.uint8), 1, constant_values=1)
+_RING_5 = np.pad(np.zeros((3, 3), np.uint8), 1, constant_values=1)

@@ -8,9 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from maskwright.check.alignment import TURNS
-from maskwright.check.duplicates import near_duplicates, small_pictures
-from maskwright.check.looking import small_grey
+from maskwright.datasets.near_duplicates import TURNS, near_duplicates, small_grey, small_pictures
 
 
 def image(seed: int, rim: bool = False) -> np.ndarray:

@@ -4,30 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-from maskwright.check.records import Labels
+from maskwright.check.scan_result import Labels, Settled
 from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable, LabelClass, Value
 from maskwright.datasets.formats.layout import Layout
 from maskwright.datasets.problems import Problem
-from maskwright.datasets.values import Found, infer_classes
+from maskwright.datasets.values import Found, infer_classes, labels_folder
 from maskwright.errors import ClassTableError
 from maskwright.imaging.colors import color_rgb, default_color
 
-__all__ = ["Settled", "declared_table", "settle"]
+__all__ = ["declared_table", "settle"]
 
 _MOST_PROVISIONAL = 64
-
-
-@dataclass(frozen=True)
-class Settled:
-    """The table that masks are judged by, where it comes from, and what is wrong with it."""
-
-    table: ClassTable
-    note: str
-    problem: Problem | None = None
-    certain: bool = True
-    """Whether masks can be translated by it; else it only serves to count by."""
 
 
 def declared_table(layout: Layout) -> ClassTable | None:
@@ -49,8 +37,8 @@ def settle(layout: Layout, declared: ClassTable | None, labels: Sequence[tuple[s
     found = _found(labels)
     try:
         return Settled(*infer_classes(_of_most(labels, found), folder))
-    except ClassTableError as error:
-        text = str(error)
+    except ClassTableError as refusal:
+        error = refusal
     sound = _sound(labels)
     if sound != found:
         try:
@@ -72,8 +60,13 @@ def settle(layout: Layout, declared: ClassTable | None, labels: Sequence[tuple[s
                 f"{folder.parent / CLASSES_FILE}.",
             )
             return Settled(_named(counted), f"{folder} holds the values 1 to {counted[-1]}", problem)
-    what, _, remedy = text.partition("\n")
-    problem = Problem(level="error", kind="undecided-classes", files=(folder,), what=what, remedy=remedy.strip())
+    problem = Problem(
+        level="error",
+        kind="undecided-classes",
+        files=(folder,),
+        what=" ".join(part for part in (error.what, error.expected) if part),
+        remedy=error.remedy,
+    )
     most = sorted(found, key=lambda value: -found[value].pixels)[:_MOST_PROVISIONAL]
     values = sorted((value for value in most if value != UNLABELLED), key=lambda v: (isinstance(v, str), v))
     return Settled(_named(values), "the classes cannot be told: every value counts as one", problem, certain=False)
@@ -133,7 +126,7 @@ def _ordered(found: Mapping[Value, Found]) -> dict[Value, Found]:
 def _labels_folder_problem(layout: Layout, table: ClassTable) -> Problem | None:
     """In a labels folder 255 is unlabelled, whatever `classes.toml` says: opening the data refuses it."""
     name = next((item.name for item in table.classes if UNLABELLED in item.values), None)
-    if name is None or layout.table is None or layout.masks_folder.name.lower() != "labels":
+    if name is None or layout.table is None or not labels_folder(layout.masks_folder):
         return None
     return Problem(
         level="error",

@@ -1,34 +1,44 @@
-"""Small pictures of findings: the image under its mask, with the offending place marked.
+"""Small pictures of findings: the image under its mask, with the offending pixels or places marked.
+
+A rule names one of the `Draw` functions here (`audit.RULES`).
 
 Legend: H, W height and width of the original; h, w those of the picture.
 """
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Pillow
 
-from maskwright.check.alignment import TURNS
-from maskwright.check.causes import diagnose
-from maskwright.check.masks import find_spots, ramps_of, to_keys
-from maskwright.check.surveyed import Surveyed
+from maskwright.check.mask_values import diagnose
+from maskwright.check.measure import find_spots, ramps_of, to_keys
+from maskwright.check.scan_result import ScanResult
 from maskwright.datasets.classes import UNLABELLED_COLOR, Value
+from maskwright.datasets.near_duplicates import TURNS
 from maskwright.datasets.problems import Problem
 from maskwright.datasets.samples import Sample
 from maskwright.errors import MaskwrightError
 from maskwright.imaging.images import display, read_image
+from maskwright.imaging.painting import RGB, data_address, encoded, outline, overlay, reduced, stripes
 
-__all__ = ["Shot", "overlay", "shots"]
-
-RGB = NDArray[np.uint8]
+__all__ = [
+    "Draw",
+    "Originals",
+    "Shot",
+    "montage_picture",
+    "offending_pixels",
+    "outlines",
+    "pair",
+    "ringed_spots",
+    "several_images",
+    "side_by_side",
+]
 
 LONGEST = 320
 """Longest side of a picture in pixels."""
@@ -39,7 +49,6 @@ LIES = (255, 59, 82)
 FITS = (40, 220, 90)
 """Outlines of a mask where it would fit."""
 
-_OPACITY = 0.5
 _DARK = 140
 """Grey level of the brightest pixels under which a picture is lit up."""
 _DETAIL = 40
@@ -54,38 +63,45 @@ class Shot:
     data: str
 
 
-def shots(problem: Problem, surveyed: Surveyed, by_id: dict[str, Sample], by_file: dict[Path, Sample]) -> list[Shot]:
-    """Pictures of one finding; none where nothing can be read."""
-    sample = by_id.get(problem.sample) if problem.sample is not None else None
-    draw = _DRAWN.get(problem.kind)
-    try:
-        if draw is not None and sample is not None:
-            return draw(problem, sample, surveyed)
-        if problem.kind in _SIDE_BY_SIDE:
-            return _side_by_side(problem, by_file)
-        if sample is None and problem.files:
-            sample = by_file.get(problem.files[0])
-        if sample is not None:
-            return _pair(sample, surveyed)
-        return _files(problem.files[:2])
-    except MaskwrightError:
-        return []
+@dataclass(frozen=True)
+class Originals:
+    """Where a finding's images and masks are found."""
+
+    scanned: ScanResult
+
+    def sample(self, problem: Problem) -> Sample | None:
+        """The sample that a finding is about, by its name or by its first file."""
+        if problem.sample is not None:
+            return self._by_id.get(problem.sample)
+        return self.with_file(problem.files[0]) if problem.files else None
+
+    def with_file(self, path: Path) -> Sample | None:
+        """The sample that a file belongs to; of several, the first."""
+        return self._by_file.get(path)
+
+    @cached_property
+    def _by_id(self) -> dict[str, Sample]:
+        return {sample.id: sample for sample in self.scanned.samples}
+
+    @cached_property
+    def _by_file(self) -> dict[Path, Sample]:
+        found: dict[Path, Sample] = {}
+        for sample in self.scanned.samples:
+            for part in (sample.image, sample.mask):
+                for path in part.files if part is not None else ():
+                    found.setdefault(path, sample)
+        return found
 
 
-def overlay(sample: Sample, surveyed: Surveyed) -> str | None:
-    """A picture of a pair for the montage: the image under its mask; None if it cannot be read."""
-    try:
-        photo_HW3 = _photo(sample)
-        colors_HW3, labelled_HW = _colors(sample, surveyed)
-    except MaskwrightError:
-        return None
-    if colors_HW3.shape != photo_HW3.shape:
-        return None
-    return _encode(_blend(photo_HW3, colors_HW3, labelled_HW))
+Draw = Callable[[Problem, Originals], list[Shot]]
+"""Shows a finding; raises MaskwrightError where its files cannot be read."""
 
 
-def _pair(sample: Sample, surveyed: Surveyed) -> list[Shot]:
-    """The image, and its mask laid over it; whichever can be read, if one cannot."""
+def pair(problem: Problem, originals: Originals) -> list[Shot]:
+    """The image, and its mask laid over it; whichever can be read, if one cannot; files of no sample as they are."""
+    sample = originals.sample(problem)
+    if sample is None:
+        return [shot for path in problem.files[:2] for shot in _file(path)]
     found = []
     photo_HW3 = None
     try:
@@ -95,7 +111,7 @@ def _pair(sample: Sample, surveyed: Surveyed) -> list[Shot]:
         pass
     if sample.mask is not None:
         try:
-            colors_HW3, labelled_HW = _colors(sample, surveyed)
+            colors_HW3, labelled_HW = _colors(sample, originals.scanned)
         except MaskwrightError:
             return found
         if photo_HW3 is not None and photo_HW3.shape == colors_HW3.shape:
@@ -105,22 +121,40 @@ def _pair(sample: Sample, surveyed: Surveyed) -> list[Shot]:
     return found
 
 
-def _apart(problem: Problem, sample: Sample, surveyed: Surveyed) -> list[Shot]:
+def montage_picture(sample: Sample, scanned: ScanResult) -> str | None:
+    """A picture of a pair for the montage: the image under its mask; None if it cannot be read."""
+    try:
+        photo_HW3 = _photo(sample)
+        colors_HW3, labelled_HW = _colors(sample, scanned)
+    except MaskwrightError:
+        return None
+    if colors_HW3.shape != photo_HW3.shape:
+        return None
+    return _encode(_blend(photo_HW3, colors_HW3, labelled_HW))
+
+
+def side_by_side(problem: Problem, originals: Originals) -> list[Shot]:
     """Image and mask that cannot be laid over each other."""
+    sample, scanned = originals.sample(problem), originals.scanned
+    if sample is None:
+        return []
     photo_HW3 = _photo(sample)
-    colors_HW3, _ = _colors(sample, surveyed)
+    colors_HW3, _ = _colors(sample, scanned)
     return [
         Shot(f"image, {_size(photo_HW3)}", _encode(photo_HW3)),
         Shot(f"mask, {_size(colors_HW3)}", _encode(colors_HW3, nearest=True)),
     ]
 
 
-def _placed(problem: Problem, sample: Sample, surveyed: Surveyed) -> list[Shot]:
+def outlines(problem: Problem, originals: Originals) -> list[Shot]:
     """Outlines of the mask as it lies, and where it would fit."""
+    sample, scanned = originals.sample(problem), originals.scanned
+    if sample is None:
+        return []
     photo_HW3 = _photo(sample)
-    colors_HW3, _ = _colors(sample, surveyed)
+    colors_HW3, _ = _colors(sample, scanned)
     found = [Shot("outlines as they lie", _encode(_outlined(photo_HW3, colors_HW3, LIES)))]
-    placement = next(one.placement for other, one in surveyed.labels if other.id == sample.id)
+    placement = next(one.placement for other, one in scanned.labels if other.id == sample.id)
     if problem.kind == "turned-mask" and placement is not None:
         better = np.ascontiguousarray(TURNS[placement.turn](colors_HW3))
         found.append(Shot(placement.turn, _encode(_outlined(photo_HW3, better, FITS))))
@@ -135,21 +169,24 @@ def _placed(problem: Problem, sample: Sample, surveyed: Surveyed) -> list[Shot]:
     return found
 
 
-def _strange_values(problem: Problem, sample: Sample, surveyed: Surveyed) -> list[Shot]:
+def offending_pixels(problem: Problem, originals: Originals) -> list[Shot]:
     """The mask, its offending pixels marked, and the place where most of them are."""
+    sample, scanned = originals.sample(problem), originals.scanned
+    if sample is None:
+        return []
     assert sample.mask is not None, "the finding is about a mask"
     raw = sample.mask.read_mask()
-    labels = next(one for other, one in surveyed.labels if other.id == sample.id)
+    labels = next(one for other, one in scanned.labels if other.id == sample.id)
     if problem.kind == "interpolated-mask":
         marked_HW = ramps_of(raw)
     else:
-        found = diagnose(labels, surveyed)
-        strange: set[Value] = {count.value for count in labels.counts if surveyed.index(count.value) is None}
+        found = diagnose(labels, scanned)
+        strange: set[Value] = {count.value for count in labels.counts if scanned.index(count.value) is None}
         if not strange and found is not None:
             strange = {255}
         mask = to_keys(raw)
         marked_HW = np.isin(mask.keys_HW, mask.of(strange))
-    colors_HW3, _ = _colors(sample, surveyed)
+    colors_HW3, _ = _colors(sample, scanned)
     shown = colors_HW3.copy()
     shown[marked_HW] = MARK
     result = [Shot("mask, offending pixels marked", _encode(_thick(shown, marked_HW)))]
@@ -161,10 +198,13 @@ def _strange_values(problem: Problem, sample: Sample, surveyed: Surveyed) -> lis
     return result
 
 
-def _spots(problem: Problem, sample: Sample, surveyed: Surveyed) -> list[Shot]:
+def ringed_spots(problem: Problem, originals: Originals) -> list[Shot]:
     """The pair with rings round its specks, and one enlarged."""
+    sample, scanned = originals.sample(problem), originals.scanned
+    if sample is None:
+        return []
     assert sample.mask is not None, "the finding is about a mask"
-    colors_HW3, labelled_HW = _colors(sample, surveyed)
+    colors_HW3, labelled_HW = _colors(sample, scanned)
     _, found = find_spots(to_keys(sample.mask.read_mask()))
     marked_HW = np.zeros(colors_HW3.shape[:2], bool)
     for spot in found:
@@ -172,7 +212,7 @@ def _spots(problem: Problem, sample: Sample, surveyed: Surveyed) -> list[Shot]:
     photo_HW3 = _photo(sample)
     if photo_HW3.shape != colors_HW3.shape:
         photo_HW3 = colors_HW3
-    blended = np.asarray(_reduced(_blend(photo_HW3, colors_HW3, labelled_HW))).copy()
+    blended = np.asarray(reduced(_blend(photo_HW3, colors_HW3, labelled_HW), LONGEST)).copy()
     factor = blended.shape[0] / colors_HW3.shape[0]
     for spot in found:
         center = (int((spot.x + 0.5) * factor), int((spot.y + 0.5) * factor))
@@ -181,40 +221,22 @@ def _spots(problem: Problem, sample: Sample, surveyed: Surveyed) -> list[Shot]:
     return [Shot(f"{shown}ringed", _encode(blended)), _detail("enlarged", colors_HW3, marked_HW)]
 
 
-def _side_by_side(problem: Problem, by_file: dict[Path, Sample]) -> list[Shot]:
+def several_images(problem: Problem, originals: Originals) -> list[Shot]:
     """The first images of a finding about several."""
     found = []
     for path in problem.files[:3]:
-        sample = by_file.get(path)
+        sample = originals.with_file(path)
         if sample is not None:
             name = f"{sample.split}/{path.name}" if sample.split else path.name
             found.append(Shot(name, _encode(_photo(sample))))
     return found
 
 
-def _files(files: Sequence[Path]) -> list[Shot]:
-    found = []
-    for path in files:
-        try:
-            found.append(Shot(path.name, _encode(_lit(display(read_image(path).pixels)))))
-        except MaskwrightError:
-            continue
-    return found
-
-
-_DRAWN: dict[str, Callable[[Problem, Sample, Surveyed], list[Shot]]] = {
-    "size-mismatch": _apart,
-    "exif-mismatch": _apart,
-    "shifted-mask": _placed,
-    "shifted-masks": _placed,
-    "turned-mask": _placed,
-    "unrelated-mask": _placed,
-    "undeclared-values": _strange_values,
-    "interpolated-mask": _strange_values,
-    "speckle": _spots,
-    "holes": _spots,
-}
-_SIDE_BY_SIDE = {"same-image", "near-duplicate", "repeated-image", "same-group"}
+def _file(path: Path) -> list[Shot]:
+    try:
+        return [Shot(path.name, _encode(_lit(display(read_image(path).pixels))))]
+    except MaskwrightError:
+        return []
 
 
 def _photo(sample: Sample) -> RGB:
@@ -230,40 +252,35 @@ def _lit(photo_HW3: RGB) -> RGB:
     return np.asarray(cv2.convertScaleAbs(photo_HW3, alpha=230 / bright), np.uint8)
 
 
-def _colors(sample: Sample, surveyed: Surveyed) -> tuple[RGB, NDArray[np.bool_]]:
+def _colors(sample: Sample, scanned: ScanResult) -> tuple[RGB, NDArray[np.bool_]]:
     """A mask in class colours (`MARK` where no class stands for a value), and where it is labelled."""
     assert sample.mask is not None, "the finding is about a mask"
     mask = to_keys(sample.mask.read_mask())
     length = int(mask.keys_HW.max()) + 1
     colors, labelled = np.zeros((length, 3), np.uint8), np.zeros(length, bool)
     for key in np.flatnonzero(np.bincount(mask.keys_HW.ravel())).tolist():
-        index = surveyed.index(mask.value(key))
-        known = index is not None and index < len(surveyed.table)
-        colors[key] = MARK if index is None else surveyed.table.colors[index] if known else UNLABELLED_COLOR
+        index = scanned.index(mask.value(key))
+        known = index is not None and index < len(scanned.table)
+        colors[key] = MARK if index is None else scanned.table.colors[index] if known else UNLABELLED_COLOR
         labelled[key] = index is None or known
     return colors[mask.keys_HW], labelled[mask.keys_HW]
 
 
 def _blend(photo_HW3: RGB, colors_HW3: RGB, labelled_HW: NDArray[np.bool_]) -> RGB:
-    """The mask half transparent over the image; hatched where it is unlabelled."""
-    blended = cv2.addWeighted(photo_HW3, 1 - _OPACITY, colors_HW3, _OPACITY, 0)
-    y, x = np.arange(labelled_HW.shape[0])[:, None], np.arange(labelled_HW.shape[1])
+    """The mask half transparent over the image; striped where it is unlabelled."""
     width = max(2, max(labelled_HW.shape) // 60)
-    hatch_HW = ~labelled_HW & ((x + y) % (3 * width) < width)
-    blended[~labelled_HW] = photo_HW3[~labelled_HW]
-    blended[hatch_HW] = (photo_HW3[hatch_HW] * 0.5 + np.array(UNLABELLED_COLOR) * 0.5).astype(np.uint8)
-    return np.asarray(blended, np.uint8)
+    blended = overlay(photo_HW3, colors_HW3, hidden_HW=~labelled_HW)
+    striped_HW = ~labelled_HW & stripes(labelled_HW.shape, period=3 * width, width=width)
+    blended[striped_HW] = (photo_HW3[striped_HW] * 0.5 + np.array(UNLABELLED_COLOR) * 0.5).astype(np.uint8)
+    return blended
 
 
 def _outlined(photo_HW3: RGB, colors_HW3: RGB, color: tuple[int, int, int]) -> RGB:
     """The reduced, darkened image with the outlines of a mask's regions."""
-    photo_hw3 = (np.asarray(_reduced(photo_HW3)) * 0.8).astype(np.uint8)
+    photo_hw3 = (reduced(photo_HW3, LONGEST) * 0.8).astype(np.uint8)
     size = (photo_hw3.shape[1], photo_hw3.shape[0])
-    codes = cv2.resize(colors_HW3, size, interpolation=cv2.INTER_NEAREST).astype(np.int32) @ (1, 256, 65536)
-    edge = np.zeros(codes.shape, bool)
-    edge[:, 1:] |= codes[:, 1:] != codes[:, :-1]
-    edge[1:] |= codes[1:] != codes[:-1]
-    photo_hw3[edge] = color
+    codes_hw = cv2.resize(colors_HW3, size, interpolation=cv2.INTER_NEAREST).astype(np.int32) @ (1, 256, 65536)
+    photo_hw3[outline(codes_hw)] = color
     return photo_hw3
 
 
@@ -290,25 +307,14 @@ def _raw_picture(raw: np.ndarray) -> RGB:
 
 def _thick(picture_HW3: RGB, marked_HW: NDArray[np.bool_]) -> RGB:
     """Reduce a picture so that single marked pixels stay visible."""
-    small = np.asarray(_reduced(picture_HW3)).copy()
-    share = cv2.resize(marked_HW.astype(np.float32), (small.shape[1], small.shape[0]), interpolation=cv2.INTER_AREA)
-    small[share > 0] = MARK
+    small = reduced(picture_HW3, LONGEST).copy()
+    fraction = cv2.resize(marked_HW.astype(np.float32), (small.shape[1], small.shape[0]), interpolation=cv2.INTER_AREA)
+    small[fraction > 0] = MARK
     return small
 
 
-def _reduced(picture_HW3: RGB, *, nearest: bool = False) -> RGB:
-    factor = LONGEST / max(picture_HW3.shape[:2])
-    if factor >= 1:
-        return picture_HW3
-    size = (max(1, round(picture_HW3.shape[1] * factor)), max(1, round(picture_HW3.shape[0] * factor)))
-    how = cv2.INTER_NEAREST if nearest else cv2.INTER_AREA
-    return np.asarray(cv2.resize(picture_HW3, size, interpolation=how), np.uint8)
-
-
 def _encode(picture_HW3: RGB, *, nearest: bool = False) -> str:
-    buffer = io.BytesIO()
-    Pillow.fromarray(np.ascontiguousarray(_reduced(picture_HW3, nearest=nearest))).save(buffer, "JPEG", quality=82)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return data_address(encoded(reduced(picture_HW3, LONGEST, nearest=nearest), "JPEG", quality=82))
 
 
 def _size(picture_HW3: RGB) -> str:

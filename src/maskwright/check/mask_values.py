@@ -1,4 +1,4 @@
-"""Values that no class stands for, and what most likely put them into a mask."""
+"""The values of masks: those that no class stands for, with their likely cause, and signs of smoothing and JPEG."""
 
 from __future__ import annotations
 
@@ -8,14 +8,25 @@ from typing import Literal
 
 import numpy as np
 
-from maskwright.check.records import MOST_VALUES, Count, Labels
-from maskwright.check.surveyed import Surveyed
+from maskwright.check.scan_result import MOST_VALUES, TRAINING, Count, Labels, ScanResult
 from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable
 from maskwright.datasets.problems import Problem
 from maskwright.errors import listed
 from maskwright.imaging.colors import color_codes, color_name
 
-__all__ = ["Diagnosis", "diagnose", "undeclared_values"]
+__all__ = [
+    "Diagnosis",
+    "diagnose",
+    "everything_unlabelled",
+    "interpolated_masks",
+    "jpeg_masks",
+    "seems_interpolated",
+    "undeclared_values",
+]
+
+_MOST_RAMPS = 0.08
+"""Fraction of edge pixels between their two neighbours' values; 0 to 2 % if drawn, 30 % and more if smoothed."""
+_FEWEST_RAMPS = 20
 
 Cause = Literal["color", "jpeg", "off-by-one", "binary", "interpolated", "lossy", "stray", "unknown"]
 
@@ -34,17 +45,17 @@ class Diagnosis:
     """Whether the meant classes can be told from the values alone."""
 
 
-def undeclared_values(surveyed: Surveyed) -> list[Problem]:
+def undeclared_values(scanned: ScanResult) -> list[Problem]:
     """Masks with values that no class stands for: training refuses them."""
-    if not surveyed.settled.certain:
+    if not scanned.settled.certain:
         return []
     problems = []
-    for sample, labels in surveyed.labels:
-        found = diagnose(labels, surveyed)
+    for sample, labels in scanned.labels:
+        found = diagnose(labels, scanned)
         if found is None:
             continue
-        path = surveyed.mask_path(sample)
-        strange = _strange(labels, surveyed)
+        path = scanned.mask_path(sample)
+        strange = _strange(labels, scanned)
         values = listed([f"{count.value} ({count.pixels} pixels)" for count in strange], 6)
         held = f"{path.name} holds {_values(len(strange), labels)} that no class stands for: {values}."
         what = f"{held} Likely cause: {found.text}." if strange else f"{path.name}: {found.text}."
@@ -62,14 +73,14 @@ def undeclared_values(surveyed: Surveyed) -> list[Problem]:
     return problems
 
 
-def diagnose(labels: Labels, surveyed: Surveyed) -> Diagnosis | None:
+def diagnose(labels: Labels, scanned: ScanResult) -> Diagnosis | None:
     """Why a mask holds values that no class stands for; None if it holds none."""
-    table = surveyed.table
-    strange = _strange(labels, surveyed)
+    table = scanned.table
+    strange = _strange(labels, scanned)
     pixels = sum(count.pixels for count in strange)
     integers = sorted(v for item in table.classes for v in item.values if isinstance(v, int))
     if not strange:
-        return _zero_255(labels, surveyed)
+        return _zero_255(labels, scanned)
     if labels.colored and integers:
         return _colors(table, labels, pixels)
     values = [count.value for count in labels.counts if isinstance(count.value, int) and count.value != UNLABELLED]
@@ -157,12 +168,12 @@ def _colors(table: ClassTable, labels: Labels, pixels: int) -> Diagnosis:
     )
 
 
-def _zero_255(labels: Labels, surveyed: Surveyed) -> Diagnosis | None:
+def _zero_255(labels: Labels, scanned: ScanResult) -> Diagnosis | None:
     """A mask of 0 and 255 among masks of 0 and 1: its foreground would silently count as unlabelled."""
-    table = surveyed.table
-    if len(table) != 2 or surveyed.index(UNLABELLED) != UNLABELLED or surveyed.index(1) != 1:
+    table = scanned.table
+    if len(table) != 2 or scanned.index(UNLABELLED) != UNLABELLED or scanned.index(1) != 1:
         return None
-    if {count.value for count in labels.counts} != {0, 255} or surveyed.share_with_255 > 0.2:
+    if {count.value for count in labels.counts} != {0, 255} or scanned.fraction_with_255 > 0.2:
         return None
     (pixels,) = (count.pixels for count in labels.counts if count.value == 255)
     return Diagnosis(
@@ -174,8 +185,8 @@ def _zero_255(labels: Labels, surveyed: Surveyed) -> Diagnosis | None:
     )
 
 
-def _strange(labels: Labels, surveyed: Surveyed) -> list[Count]:
-    return [count for count in labels.counts if surveyed.index(count.value) is None]
+def _strange(labels: Labels, scanned: ScanResult) -> list[Count]:
+    return [count for count in labels.counts if scanned.index(count.value) is None]
 
 
 def _is_off_by_one(values: list[int], integers: list[int]) -> bool:
@@ -193,3 +204,67 @@ def _values(count: int, labels: Labels) -> str:
     if labels.distinct > MOST_VALUES:
         return f"{labels.distinct} values, many of them"
     return "1 value" if count == 1 else f"{count} values"
+
+
+def everything_unlabelled(scanned: ScanResult) -> list[Problem]:
+    """A set without one labelled pixel to train on."""
+    labels = [(sample, one) for sample, one in scanned.labels if sample.split in TRAINING]
+    if not labels or scanned.split_pixels(TRAINING).sum() > 0:
+        return []
+    if any(scanned.index(count.value) is None for _, one in labels for count in one.counts):
+        return []  # said of each mask already
+    return [
+        Problem(
+            level="error",
+            kind="everything-unlabelled",
+            files=tuple(scanned.mask_path(sample) for sample, _ in labels),
+            what=f"All {len(labels)} training masks are unlabelled everywhere: there is nothing to learn from.",
+            remedy="Are these the right masks? If 255 is a class here, say so in classes.toml (in a masks folder), or "
+            "rename the labels folder to masks.",
+        )
+    ]
+
+
+def jpeg_masks(scanned: ScanResult) -> list[Problem]:
+    """Masks stored as JPEG, whatever their suffix; those that hold undeclared values are reported as such."""
+    return [
+        Problem(
+            level="warning",
+            kind="jpeg-mask",
+            files=(scanned.mask_path(sample),),
+            what=f"{scanned.mask_path(sample).name} is a JPEG: its compression changes class values next to edges.",
+            remedy="Export the mask as PNG, from what it was drawn in.",
+            sample=sample.id,
+        )
+        for sample, labels in scanned.labels
+        if labels.jpeg and diagnose(labels, scanned) is None
+    ]
+
+
+def interpolated_masks(scanned: ScanResult) -> list[Problem]:
+    """Masks smoothed between class indices, so that edges between 2 and 5 hold the classes 3 and 4."""
+    problems = []
+    for sample, labels in scanned.labels:
+        if not seems_interpolated(labels) or diagnose(labels, scanned) is not None:
+            continue
+        share = labels.ramps / labels.edges
+        path = scanned.mask_path(sample)
+        problems.append(
+            Problem(
+                level="warning",
+                kind="interpolated-mask",
+                files=(path,),
+                what=f"{path.name} seems interpolated: {share:.0%} of its edge pixels lie between the values of their "
+                "neighbours, so that edges hold classes that are not there.",
+                remedy="Export or resize the mask again with nearest neighbour (check --fix leaves such pixels "
+                "unlabelled).",
+                sample=sample.id,
+                numbers={"share": share},
+            )
+        )
+    return problems
+
+
+def seems_interpolated(labels: Labels) -> bool:
+    """Whether far more edge pixels lie between the values of their neighbours than in a drawn mask."""
+    return labels.ramps >= _FEWEST_RAMPS and labels.ramps > _MOST_RAMPS * labels.edges
