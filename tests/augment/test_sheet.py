@@ -130,7 +130,7 @@ def test_class_names_in_any_script_are_written_or_numbered_with_a_word(
     halves: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[str] = []
-    draw = module.writable
+    draw = lettering.writable
 
     def remember(text: str, size: int) -> tuple[str, Any]:
         written.append(draw(text, size)[0])
