@@ -10,6 +10,8 @@ MaskwrightError                    the command line prints its text and exits 2,
 ├── ClassTableError                a class table that contradicts itself or the run it is used with
 ├── SettingError                   a setting that is unknown, out of range, contradictory or without effect
 ├── ModelError                     a network that does not exist, or weights that do not fit it
+├── ProjectError                   a labelling project that is locked, too new or damaged, or a change it refuses
+│   └── StaleRevisionError         a change of labels that was drawn on an older state of the image
 ├── RunError                       a run folder that is missing, incomplete, locked or too new
 └── TrainingError                  training that cannot go on: a loss that is not finite, no memory
 
@@ -31,9 +33,11 @@ __all__ = [
     "MaskwrightError",
     "ModelError",
     "PairingError",
+    "ProjectError",
     "RunError",
     "SettingError",
     "SizeMismatchError",
+    "StaleRevisionError",
     "TrainingError",
     "UndeclaredValueError",
     "UnreadableFileError",
@@ -107,6 +111,14 @@ class ModelError(MaskwrightError):
 
 class RunError(MaskwrightError):
     """A run folder is missing, incomplete, locked or written by a newer version."""
+
+
+class ProjectError(MaskwrightError):
+    """A labelling project is locked, too new or damaged, or refuses a change."""
+
+
+class StaleRevisionError(ProjectError):
+    """A change of labels was drawn on an older state of the image."""
 
 
 class TrainingError(MaskwrightError):

@@ -1,0 +1,152 @@
+"""A labelling project (`label/store.py`): images, some of them labelled, in a folder that holds a database.
+
+    DATA/maskwright.sqlite              makes it a project
+    DATA/images/NAME.*                  or DATA/NAME.*
+    DATA/labels/NAME.png  or  .tif      class values, 255 unlabelled; a stack has a page for each page
+    DATA/labels/sources/                where each pixel's label came from
+    DATA/classes.toml
+
+An image without labels is unlabelled: counted and announced, and left out where masks are needed. Images of the frozen
+validation set are the split "val"; all others are then "train".
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from maskwright.datasets.formats.layout import Layout, counted, folders_in, table_in
+from maskwright.datasets.formats.pairing import files_in
+from maskwright.datasets.problems import Problem
+from maskwright.datasets.samples import Sample, Source
+from maskwright.errors import EmptyDataError, UnreadableFileError, listed
+
+DATABASE = "maskwright.sqlite"
+IMAGES = "images"
+LABELS = "labels"
+SOURCES = "sources"
+
+
+def images_of(root: Path) -> dict[str, Path]:
+    """The images of a project by stem: those of `images/`, or those that lie directly in the folder.
+
+    Raises EmptyDataError if there are none, PairingError if two have one stem.
+    """
+    inner = next((name for name in folders_in(root) if name.lower() == IMAGES), None)
+    return files_in(root / inner if inner else root, None)[0]
+
+
+def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout | None:
+    """Read a labelling project; see `layout.Reader`.
+
+    Raises EmptyDataError if masks are needed and nothing is labelled yet.
+    """
+    database = root / DATABASE
+    if not database.is_file():
+        return None
+    images, labels, known = images_of(root), root / LABELS, _known(database)
+    truth = _labels_in(labels, problems) if masks else {}
+    everything = [sample for name, path in images.items() for sample in _samples(name, path, truth.get(name), known)]
+    samples = [sample for sample in everything if sample.mask is not None] if masks else everything
+    if not any(sample.split == "val" for sample in samples):  # frozen, and not labelled yet
+        samples = [replace(sample, split=None) for sample in samples]
+    notes = [f"{root}: labelling project, {counted(len(everything), 'image')}, {len(samples)} labelled"]
+    if masks and not samples:
+        raise EmptyDataError(
+            f"{root} is a labelling project in which none of {counted(len(everything), 'image')} is labelled.",
+            expected=f"Expected labels of one image at least, in {labels}.",
+            remedy=f"Label images first: maskwright label {root}",
+            file=labels,
+        )
+    if masks and len(samples) < len(everything):
+        names = listed([sample.id for sample in everything if sample.mask is None])
+        notes.append(f"{counted(len(everything) - len(samples), 'image')} unlabelled and left out: {names}")
+    lost = [path.name for name, path in truth.items() if name not in images]
+    notes += [f"{labels}: labels without an image left out: {listed(lost)}"] if lost else []
+    if masks and known.waiting:
+        notes.append(
+            f"labels of {counted(len(known.waiting), 'image')} are newer in {database.name} than in {labels}: "
+            f"{listed(known.waiting)}; they are written when labelling pauses, or starts again"
+        )
+    return Layout(
+        format="labelling project",
+        samples=tuple(samples),
+        masks_folder=labels,
+        home=root,
+        table=table_in(root),
+        notes=tuple(notes),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """What the database says that files do not."""
+
+    pages: dict[str, list[tuple[str, int | None]]]
+    """Names and numbers of a stack's pages, by the stack's file."""
+    empty: frozenset[str]
+    """Images whose label file has no labelled pixel."""
+    validation: frozenset[str]
+    waiting: tuple[str, ...]
+    """Images whose label file is older than the journal."""
+
+
+def _known(database: Path) -> _Known:
+    try:
+        with closing(_opened(database)) as connection:
+            rows = connection.execute("SELECT id, name, file, page, mark, labelled, revision, written FROM image")
+            images = rows.fetchall()
+            frozen = {row[0] for row in connection.execute("SELECT image FROM validation")}
+    except sqlite3.Error as error:
+        raise UnreadableFileError(
+            f"{database} cannot be read: {error}.",
+            expected="Expected the database of a labelling project.",
+            remedy="Restore it from a copy, or move it elsewhere to read the folder as plain images and labels.",
+            file=database,
+        ) from None
+    pages: dict[str, list[tuple[str, int | None]]] = {}
+    for _, name, file, page, *_ in images:
+        if page is not None:
+            pages.setdefault(Path(file).name, []).append((name, page))
+    return _Known(
+        pages=pages,
+        empty=frozenset(row[1] for row in images if row[4] and row[5] == 0),
+        validation=frozenset(row[1] for row in images if row[0] in frozen),
+        waiting=tuple(row[1] for row in images if row[7] < row[6]),
+    )
+
+
+def _opened(database: Path) -> sqlite3.Connection:
+    """The database, to be read; in a folder that cannot be written too, where its log cannot be opened."""
+    address = f"{database.resolve().as_uri()}?mode=ro"
+    connection = sqlite3.connect(address, uri=True, timeout=10)
+    try:
+        connection.execute("SELECT 1 FROM image").fetchone()
+    except sqlite3.OperationalError:
+        connection.close()
+        connection = sqlite3.connect(f"{address}&immutable=1", uri=True)
+    return connection
+
+
+def _labels_in(folder: Path, problems: list[Problem] | None) -> dict[str, Path]:
+    try:
+        return files_in(folder, problems)[0]
+    except (EmptyDataError, FileNotFoundError):
+        return {}
+
+
+def _samples(name: str, path: Path, labels: Path | None, known: _Known) -> list[Sample]:
+    """An image, or the pages of a stack that the database knows."""
+    pages = known.pages.get(path.name)
+    return [
+        Sample(
+            id=own,
+            image=Source(path=path, page=page),
+            mask=Source(path=labels, page=page) if labels and own not in known.empty else None,
+            group=name if pages else None,
+            split="val" if own in known.validation else "train",
+        )
+        for own, page in pages or [(name, None)]
+    ]
