@@ -258,12 +258,11 @@ def test_a_missing_label_file_is_written_again(folder: Path, paint: Paint) -> No
 
 def test_many_strokes_cost_no_more_at_the_end(project: Project, paint: Paint) -> None:
     statements: list[int] = []
-    size = 0
     for revision in range(200):
         seen: list[str] = []
         project.journal.connection.set_trace_callback(seen.append)
         project.apply(paint(np.full((3, 3), revision % 2), revision, top=revision % 37))
         statements.append(len(seen))
-    assert max(statements[100:]) == max(statements[:100]), "no stroke looks at the strokes before it"
+    assert max(statements[100:]) <= max(statements[1:100]), "no stroke looks at the strokes before it"
     size = project.journal.rows("SELECT count(*) FROM touched")[0][0]
     assert size < journal.REPLAYED

@@ -27,6 +27,7 @@ from maskwright.datasets.values import infer_classes, mask_values
 from maskwright.errors import ClassTableError
 from maskwright.imaging.colors import color_codes, color_name, color_rgb, default_color
 from maskwright.imaging.decoders import Window
+from maskwright.label.files import BACKUPS
 from maskwright.label.journal import Entry, Journal, bands, now
 from maskwright.label.patches import EMPTY, KEEP, restored, stored
 from maskwright.label.schema import explained
@@ -34,8 +35,6 @@ from maskwright.runs import replacing, write_text
 
 if TYPE_CHECKING:
     from maskwright.label.store import Project
-
-BACKUPS = "backups"
 
 
 def values_of(table: ClassTable) -> list[int]:

@@ -22,6 +22,9 @@ from maskwright.imaging.decoders import Window
 from maskwright.label.journal import EDGE, bands
 from maskwright.runs import replacing
 
+BACKUPS = "backups"
+"""The folder of a project for what was replaced."""
+
 LARGEST_PNG = 8192
 """An image with a longer side has labels in a tiled TIFF, of which programs read parts."""
 

@@ -20,8 +20,6 @@ from maskwright.label.journal import Entry, Journal, now
 from maskwright.label.patches import Origin
 from maskwright.label.schema import not_written
 
-BACKUPS = "backups"
-
 
 @dataclass(frozen=True, kw_only=True)
 class ImageState:
@@ -154,7 +152,7 @@ class Mirror:
                 )
         for other in files.existing(self._labels, image.stem):
             if other != path:  # another program's, of another format: two files of one name would be refused
-                backups = self._folder / BACKUPS
+                backups = self._folder / files.BACKUPS
                 backups.mkdir(exist_ok=True)
                 other.replace(backups / f"{now().replace(':', '')}-{other.name}")
 

@@ -25,7 +25,6 @@ from pathlib import Path
 
 from maskwright.errors import ProjectError
 
-DATABASE = "maskwright.sqlite"
 VERSION = 1
 APPLICATION = 0x4D57_4C42
 """`PRAGMA application_id`: tells a project from other SQLite files."""

@@ -31,7 +31,7 @@ from typing import Self
 import numpy as np
 
 from maskwright.datasets.classes import UNLABELLED
-from maskwright.datasets.formats.project import images_of
+from maskwright.datasets.formats.project import DATABASE, images_of
 from maskwright.errors import MaskwrightError, ProjectError, RunError, UndeclaredValueError
 from maskwright.imaging.decoders import Window
 from maskwright.imaging.images import read_shape
@@ -40,7 +40,7 @@ from maskwright.label import classes as label_classes
 from maskwright.label.journal import Entry, Journal, bands, now
 from maskwright.label.mirror import ImageState, Mirror
 from maskwright.label.patches import KEEP, Origin, Patch, Runs, decode, stored
-from maskwright.label.schema import DATABASE, STATUSES
+from maskwright.label.schema import STATUSES
 from maskwright.runs import locked
 
 __all__ = ["ImageState", "Labels", "Origin", "Patch", "Project"]

@@ -11,7 +11,19 @@ from pathlib import Path
 import numpy as np
 
 from maskwright.datasets.classes import NO_CLASSES, UNLABELLED, ClassTable
-from maskwright.datasets.formats import ade20k, bands, camvid, cityscapes, folder, lists, manifest, objects, stacks, voc
+from maskwright.datasets.formats import (
+    ade20k,
+    bands,
+    camvid,
+    cityscapes,
+    folder,
+    lists,
+    manifest,
+    objects,
+    project,
+    stacks,
+    voc,
+)
 from maskwright.datasets.formats.drawn import coco, cvat, labelme, runlength, supervisely, yolo
 from maskwright.datasets.formats.geo import geo
 from maskwright.datasets.formats.layout import Layout, Reader
@@ -24,6 +36,7 @@ from maskwright.errors import ClassTableError
 __all__ = ["FORMATS", "Layout", "find_layout", "open_dataset"]
 
 FORMATS: tuple[Reader, ...] = (
+    project.read,
     coco.read,
     cvat.read,
     supervisely.read,
