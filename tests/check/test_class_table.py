@@ -24,7 +24,7 @@ def drawn(*values: int, dtype: type = np.uint8) -> np.ndarray:
 
 
 def settled(folder: str, *masks: np.ndarray) -> Settled:
-    layout = Layout(format="folder", samples=(), masks_folder=Path("data") / folder)
+    layout = Layout(format="folder", samples=(), masks_folder=Path("data") / folder, unlabelled_255=folder == "labels")
     return settle(layout, None, labels(*masks))
 
 

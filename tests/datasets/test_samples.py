@@ -169,7 +169,7 @@ def test_splits(tmp_path: Path) -> None:
 def test_the_fingerprint_travels_with_the_data(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "elsewhere" / "there"
     samples = tuple(sample(here, name) for name in "abc")
-    before = dataset(here, *samples).fingerprint()
+    before = dataset(here, *samples).content_hash()
     assert json.loads(json.dumps(before)) == before
     assert before["samples"] == 3
     assert before["bytes"] == sum(path.stat().st_size for path in here.rglob("*.png"))
@@ -185,17 +185,17 @@ def test_the_fingerprint_travels_with_the_data(tmp_path: Path) -> None:
             mask=Source(path=there / "masks" / one.mask.path.name),
         )
 
-    assert dataset(there, *map(moved, reversed(samples))).fingerprint() == before
+    assert dataset(there, *map(moved, reversed(samples))).content_hash() == before
 
 
 def test_the_fingerprint_changes_with_the_data(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     big = rng.integers(0, 255, (100, 100), dtype=np.uint8)
     samples = [sample(tmp_path, "a"), sample(tmp_path, "b", image=big, mask=np.zeros((100, 100), np.uint8))]
-    seen = [dataset(tmp_path, *samples).fingerprint()["hash"]]
+    seen = [dataset(tmp_path, *samples).content_hash()["hash"]]
 
     def differs() -> None:
-        now = dataset(tmp_path, *samples).fingerprint()["hash"]
+        now = dataset(tmp_path, *samples).content_hash()["hash"]
         assert now not in seen
         seen.append(now)
 
@@ -215,14 +215,14 @@ def test_the_fingerprint_changes_with_the_data(tmp_path: Path) -> None:
     samples.pop()
     differs()
     changed = ClassTable(classes=(CLASSES.classes[0], LabelClass(name="cell", color=(255, 0, 0), values=(8,))))
-    assert Dataset(root=tmp_path, samples=tuple(samples), classes=changed).fingerprint()["hash"] not in seen
+    assert Dataset(root=tmp_path, samples=tuple(samples), classes=changed).content_hash()["hash"] not in seen
 
 
 def test_a_file_that_vanished_is_named(tmp_path: Path) -> None:
     one = sample(tmp_path)
     one.image.path.unlink()
     with pytest.raises(UnreadableFileError, match=r"a\.png cannot be read"):
-        dataset(tmp_path, one).fingerprint()
+        dataset(tmp_path, one).content_hash()
 
 
 def test_16_bits_and_masks_with_16_bits_pass_whole(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskwright.datasets.samples import Sample, Source, hold_out
+from maskwright.datasets.samples import Sample, Source
 from maskwright.datasets.sources import natural
-from maskwright.datasets.splits import folds
+from maskwright.datasets.splits import folds, hold_out
 from maskwright.errors import SettingError
 
 

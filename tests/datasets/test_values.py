@@ -74,24 +74,24 @@ def test_0_and_255_in_masks_are_two_classes() -> None:
 
 def test_0_and_255_in_labels_are_one_class_and_unlabelled() -> None:
     with pytest.raises(ClassTableError) as error:
-        infer_classes(counted(0, 255), LABELS)
+        infer_classes(counted(0, 255), LABELS, unlabelled_255=True)
     for part in ("data/labels", "255 means unlabelled", "rename the folder to masks", "data/classes.toml"):
         assert part in str(error.value)
 
 
 @pytest.mark.parametrize("folder", [MASKS, LABELS])
 def test_0_and_1_are_two_classes_and_255_stays_unlabelled(folder: Path) -> None:
-    classes, note = infer_classes(counted(0, 1), folder)
+    classes, note = infer_classes(counted(0, 1), folder, unlabelled_255=folder == LABELS)
     assert classes.names == ["background", "foreground"]
     assert classes.encode(np.array([[0, 1, 255]], np.uint8), "a").tolist() == [[0, 1, 255]]
     assert "background (0) and foreground (1)" in note
     assert "255" not in note
-    _, note = infer_classes(counted(0, 1, 255), folder)
+    _, note = infer_classes(counted(0, 1, 255), folder, unlabelled_255=folder == LABELS)
     assert "255 is unlabelled (33.3% of the pixels)" in note
 
 
 def test_indices_without_a_gap_are_numbered_classes() -> None:
-    classes, note = infer_classes(counted(0, 1, 2, 3, 255), LABELS)
+    classes, note = infer_classes(counted(0, 1, 2, 3, 255), LABELS, unlabelled_255=True)
     assert classes.names == ["class 0", "class 1", "class 2", "class 3"]
     assert classes.encode(np.array([[3, 0, 255]], np.uint8), "a").tolist() == [[3, 0, 255]]
     for part in ("values 0 to 3", "4 classes, named class 0 to class 3", "255 is unlabelled", "data/classes.toml"):

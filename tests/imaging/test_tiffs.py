@@ -170,3 +170,15 @@ def test_truncated_files_are_errors(tmp_path: Path, compression: str | None) -> 
     path.write_bytes(content[: len(content) - 1000])
     with pytest.raises(UnreadableFileError, match=r"a\.tif"):
         read_image(path)
+
+
+@pytest.mark.parametrize(("declared", "expected"), [("7", 7.0), ("-9999", -9999.0), (None, None), ("none", None)])
+def test_a_declared_nodata_value_stays_with_the_image(
+    tmp_path: Path, declared: str | None, expected: float | None
+) -> None:
+    pixels = np.array([[7, 1], [2, 3]], np.uint8)
+    tags = [] if declared is None else [(42113, "s", 0, declared, True)]
+    tifffile.imwrite(tmp_path / "a.tif", pixels, extratags=tags)
+    image = read_image(tmp_path / "a.tif")
+    assert image.nodata == expected
+    assert (image.valid is None) == (expected != 7.0)

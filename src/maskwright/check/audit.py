@@ -18,11 +18,10 @@ from maskwright.check.class_table import declared_table, settle
 from maskwright.check.pictures import Draw
 from maskwright.check.scan import scan
 from maskwright.check.scan_result import ScanResult
-from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable, Value
+from maskwright.datasets.classes import UNLABELLED, ClassTable, Value
 from maskwright.datasets.formats import find_layout
 from maskwright.datasets.formats.layout import Layout
 from maskwright.datasets.problems import Problem
-from maskwright.datasets.values import labels_folder
 from maskwright.errors import listed
 
 __all__ = ["RULES", "TITLES", "Audit", "Group", "Rule", "audit", "check", "grouped", "title"]
@@ -265,7 +264,7 @@ def audit(
         samples=layout.samples,
         measured=tuple(measured),
         settled=settled,
-        home=layout.table or layout.masks_folder.parent / CLASSES_FILE,
+        home=layout.table or layout.table_place,
     )
     return Audit(
         root=root,
@@ -337,5 +336,5 @@ def title(kind: str) -> str:
 def _ignored(layout: Layout, declared: ClassTable | None) -> frozenset[Value]:
     """The raw values that are known to be unlabelled before any mask is read."""
     if declared is None:
-        return frozenset({UNLABELLED} if labels_folder(layout.masks_folder) else ())
+        return frozenset({UNLABELLED} if layout.unlabelled_255 else ())
     return frozenset(declared.unlabelled) | ({UNLABELLED} if not declared.claims(UNLABELLED) else set())

@@ -9,7 +9,7 @@ from maskwright.check.scan_result import Labels, Settled
 from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable, LabelClass, Value
 from maskwright.datasets.formats.layout import Layout
 from maskwright.datasets.problems import Problem
-from maskwright.datasets.values import Found, infer_classes, labels_folder
+from maskwright.datasets.values import Found, infer_classes
 from maskwright.errors import ClassTableError
 from maskwright.imaging.colors import color_rgb, default_color
 
@@ -33,16 +33,16 @@ def settle(layout: Layout, declared: ClassTable | None, labels: Sequence[tuple[s
     if declared is not None:
         where = str(layout.table) if layout.table is not None else f"the format ({layout.format})"
         note = f"{where} declares {len(declared)} classes: {declared.describe()}"
-        return Settled(declared, note, _labels_folder_problem(layout, declared))
+        return Settled(declared, note, layout.contradiction(declared) if layout.table is not None else None)
     found = _found(labels)
     try:
-        return Settled(*infer_classes(_of_most(labels, found), folder))
+        return Settled(*_inferred(layout, _of_most(labels, found)))
     except ClassTableError as refusal:
         error = refusal
     sound = _sound(labels)
     if sound != found:
         try:
-            table, note = infer_classes(sound, folder)
+            table, note = _inferred(layout, sound)
             return Settled(table, f"{note} (judged by the masks that look sound)")
         except ClassTableError:
             pass
@@ -123,16 +123,6 @@ def _ordered(found: Mapping[Value, Found]) -> dict[Value, Found]:
     return dict(sorted(found.items(), key=lambda item: (isinstance(item[0], str), item[0])))
 
 
-def _labels_folder_problem(layout: Layout, table: ClassTable) -> Problem | None:
-    """In a labels folder 255 is unlabelled, whatever `classes.toml` says: opening the data refuses it."""
-    name = next((item.name for item in table.classes if UNLABELLED in item.values), None)
-    if name is None or layout.table is None or not labels_folder(layout.masks_folder):
-        return None
-    return Problem(
-        level="error",
-        kind="class-table",
-        files=(layout.table, layout.masks_folder),
-        what=f"{layout.masks_folder} is a labels folder, where 255 always means unlabelled, but {CLASSES_FILE} has 255 "
-        f"for {name!r}.",
-        remedy=f"If 255 is that class, rename the folder to masks; if not, write the value of {name!r} in the table.",
-    )
+def _inferred(layout: Layout, found: dict[Value, Found]) -> tuple[ClassTable, str]:
+    """What opening the data would infer from these values."""
+    return infer_classes(found, layout.masks_folder, layout.table_place, unlabelled_255=layout.unlabelled_255)

@@ -33,5 +33,5 @@ class Problem:
 def report(problems: list[Problem] | None, problem: Problem, kind: type[MaskwrightError]) -> None:
     """Note a problem where a list of them is kept; without one, raise it as an error of this kind."""
     if problems is None:
-        raise kind(f"{problem.what} {problem.remedy}")
+        raise kind(problem.what, remedy=problem.remedy, file=problem.files[0] if problem.files else None)
     problems.append(problem)

@@ -13,12 +13,11 @@ import numpy as np
 
 from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable
 from maskwright.datasets.sources import Source, Window
-from maskwright.datasets.splits import hold_out
 from maskwright.datasets.values import THREADS, mask_values
 from maskwright.errors import DataError, SizeMismatchError, UndeclaredValueError, UnreadableFileError, listed
 from maskwright.imaging.decoders import Header
 
-__all__ = ["Dataset", "Pair", "Sample", "Source", "Window", "check_files", "hold_out"]
+__all__ = ["Dataset", "Pair", "Sample", "Source", "Window", "check_files"]
 
 _SHOWN = 5
 _EDGE = 4096
@@ -112,7 +111,7 @@ class Dataset:
                 f"Expected: {self.classes.describe()}.\nCorrect these masks, or declare the values in {CLASSES_FILE}."
             )
 
-    def fingerprint(self) -> dict[str, Any]:
+    def content_hash(self) -> dict[str, Any]:
         """What identifies the data, wherever it lies: number of samples, bytes, and a hash.
 
         The hash covers ids, names and raw values of classes, and of every file its size and its first and last 4 KiB;

@@ -12,13 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from maskwright.datasets.samples import Sample
 from maskwright.datasets.sources import natural
 from maskwright.errors import SettingError, listed
-
-if TYPE_CHECKING:
-    from maskwright.datasets.samples import Sample
 
 _SHORTEST_SEQUENCE = 3
 _MOST_SHOWN = 4

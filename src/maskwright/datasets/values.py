@@ -6,16 +6,13 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable, LabelClass, Value
+from maskwright.datasets.sources import Source
 from maskwright.errors import ClassTableError
 from maskwright.imaging.colors import color_codes, color_name, default_color
-
-if TYPE_CHECKING:
-    from maskwright.datasets.sources import Source
 
 THREADS = 8
 """Files read at once: decoding releases the interpreter, and a network drive answers slowly."""
@@ -52,40 +49,42 @@ def mask_values(masks: Sequence[Source]) -> dict[Value, Found]:
     return dict(sorted(found.items(), key=lambda item: (isinstance(item[0], str), item[0])))
 
 
-def labels_folder(folder: Path) -> bool:
-    """Whether 255 is always unlabelled there, even beside 0 alone: in a folder named `labels` (or `label`)."""
-    return folder.name.lower() in ("labels", "label")
+def infer_classes(
+    found: Mapping[Value, Found], folder: Path, place: Path | None = None, *, unlabelled_255: bool = False
+) -> tuple[ClassTable, str]:
+    """Infer the class table that the values of a set suggest, and say so in a sentence.
 
+    Parameters
+    ----------
+    found : what `mask_values` counted over the whole set.
+    folder : the folder of the masks, for messages.
+    place : where a `classes.toml` would be read; by default beside `folder`.
+    unlabelled_255 : whether 255 is always unlabelled (`Layout.unlabelled_255`). If not, exactly the values 0 and 255
+        are background and foreground; beside other values 255 is unlabelled in any case.
 
-def infer_classes(found: Mapping[Value, Found], folder: Path, place: Path | None = None) -> tuple[ClassTable, str]:
-    """The class table that the values of a set suggest, and a sentence that says so.
+    Returns
+    -------
+    Two classes, background and foreground, for 0 and 255, or for 0 and 1; or "class 0", "class 1", ... for values from
+    0 without a gap. And the sentence.
 
-    Args:
-        found: what `mask_values` counted over the whole set.
-        folder: the folder of the masks. Exactly the values 0 and 255 are background and foreground, except in one named
-            `labels`; else 255 is unlabelled.
-        place: where a `classes.toml` would be read; by default beside `folder`.
-
-    Returns:
-        Two classes, background and foreground, for 0 and 255, or for 0 and 1; or "class 0", "class 1", ... for values
-        from 0 without a gap.
-
-    Raises:
-        ClassTableError: any other values. The text has a `classes.toml` to start from.
+    Raises
+    ------
+    ClassTableError
+        Any other values. The text has a `classes.toml` to start from.
     """
     values, place = list(found), place or folder.parent / CLASSES_FILE
-    if values == [0, 255] and not labels_folder(folder):
+    if values == [0, 255] and not unlabelled_255:
         return _two_classes(0, 255), (
             f"{folder} holds exactly the values 0 and 255, and there is no {CLASSES_FILE}: two classes, "
             "background (0) and foreground (255)"
         )
     indices = [value for value in values if value != UNLABELLED]
     if indices != list(range(len(indices))) or not 2 <= len(indices) <= _MOST_UNDECLARED:
-        raise _undecided(found, folder, place)
+        raise _undecided(found, folder, place, unlabelled_255=unlabelled_255)
     also = ""
     if UNLABELLED in found:
-        share = found[UNLABELLED].pixels / sum(item.pixels for item in found.values())
-        also = f"; 255 is unlabelled ({share:.1%} of the pixels)"
+        fraction = found[UNLABELLED].pixels / sum(item.pixels for item in found.values())
+        also = f"; 255 is unlabelled ({fraction:.1%} of the pixels)"
     start = f"{folder} holds the values 0 to {len(indices) - 1}, and there is no {CLASSES_FILE}: "
     if len(indices) == 2:
         return _two_classes(0, 1), f"{start}two classes, background (0) and foreground (1){also}"
@@ -116,7 +115,7 @@ def _counts(mask: Source) -> dict[Value, int]:
     return {color_name(value) if raw.ndim == 3 else value: pixels for value, pixels in pairs}
 
 
-def _undecided(found: Mapping[Value, Found], folder: Path, place: Path) -> ClassTableError:
+def _undecided(found: Mapping[Value, Found], folder: Path, place: Path, *, unlabelled_255: bool) -> ClassTableError:
     """The refusal of values that could mean anything, with a `classes.toml` to start from."""
     by_count = sorted(found.items(), key=lambda item: -item[1].pixels)
     listed = ", ".join(f"{v} ({item.pixels} pixels, first in {item.file})" for v, item in by_count[:_MOST_SHOWN])
@@ -132,10 +131,9 @@ def _undecided(found: Mapping[Value, Found], folder: Path, place: Path) -> Class
         what += f" So many values come from masks that were {cause}."
         otherwise = "Export the masks again as PNG without anti-aliasing. If every value is meant, declare them all in"
     elif len(meant) < 2:
-        unlabelled = UNLABELLED in found and labels_folder(folder)
         expected = (
             "In a labels folder 255 means unlabelled; if it is a class here, rename the folder to masks."
-            if unlabelled
+            if unlabelled_255 and UNLABELLED in found
             else "Training needs two classes at least, background included. Are these the right masks?"
         )
         otherwise = "Otherwise say what the values stand for in"

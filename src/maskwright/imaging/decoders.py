@@ -70,6 +70,8 @@ class Raster:
     """H x W, the file's type."""
     valid: np.ndarray | None = None
     """H x W bool, where the file marks pixels without data."""
+    nodata: float | None = None
+    """The value that the file declares to mean "no data"."""
 
     def oriented(self) -> Raster:
         """Turn and mirror as the EXIF orientation asks."""

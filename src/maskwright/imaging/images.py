@@ -16,9 +16,6 @@ from PIL import Image as PillowImage
 
 from maskwright.errors import MaskwrightError, SettingError, UnreadableFileError
 from maskwright.imaging.decoders import Header, LayoutError, Raster, Window, check_window, decode, read_header, sniff
-from maskwright.imaging.dicom import decode_dicom, dicom_header
-from maskwright.imaging.jpeg2000 import decode_jpeg2000, jpeg2000_header
-from maskwright.imaging.tiffs import decode_tiff, tiff_header
 from maskwright.runs import replacing
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".jp2", ".j2k", ".dcm"})
@@ -36,6 +33,8 @@ class Image:
     """H x W x C: uint8, uint16 or float32."""
     valid: np.ndarray | None = None
     """H x W bool, False where the source has no data; None where all pixels are valid."""
+    nodata: float | None = None
+    """The value that the file declares to mean "no data", in native values, whether or not a pixel has it."""
 
 
 def read_image(path: Path, page: int | None = None, window: Window | None = None) -> Image:
@@ -69,7 +68,7 @@ def read_image(path: Path, page: int | None = None, window: Window | None = None
         valid = opaque if valid is None else valid & opaque
     if valid is not None:
         valid = None if valid.all() else np.ascontiguousarray(valid)
-    return Image(np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("=")), valid)
+    return Image(np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("=")), valid, raster.nodata)
 
 
 def read_mask(path: Path, page: int | None = None, window: Window | None = None) -> np.ndarray:
@@ -140,13 +139,22 @@ def crop(pixels: np.ndarray, path: Path, window: Window) -> np.ndarray:
 def _header(path: Path, page: int | None) -> Header:
     with _explained(path), path.open("rb") as file:
         kind = _kind(path, file.read(_START))
+        # Decoders of the rarer formats are imported when a file is of them: most data sets never need theirs.
         if kind == "tiff":
+            from maskwright.imaging.tiffs import tiff_header
+
             return tiff_header(path, page)
         if kind == "dicom":
+            from maskwright.imaging.dicom import dicom_header
+
             return dicom_header(path, page)
         _refuse_page(path, page)
         file.seek(0)
-        return jpeg2000_header(file) if kind == "jpeg2000" else read_header(file, kind)
+        if kind == "jpeg2000":
+            from maskwright.imaging.jpeg2000 import jpeg2000_header
+
+            return jpeg2000_header(file)
+        return read_header(file, kind)
 
 
 def write_mask(path: Path, mask: np.ndarray, palette: bytes) -> None:
@@ -200,12 +208,21 @@ def _decoded(path: Path, page: int | None, window: Window | None, *, indices: bo
             file.seek(0)
             content = file.read() if kind not in ("tiff", "dicom") else b""
         if kind == "tiff":
+            from maskwright.imaging.tiffs import decode_tiff
+
             return decode_tiff(path, page, window, indices=indices)
         if kind == "dicom":
+            from maskwright.imaging.dicom import decode_dicom
+
             raster = decode_dicom(path, page, indices=indices)
+        elif kind == "jpeg2000":
+            from maskwright.imaging.jpeg2000 import decode_jpeg2000
+
+            _refuse_page(path, page)
+            raster = decode_jpeg2000(content)
         else:
             _refuse_page(path, page)
-            raster = decode_jpeg2000(content) if kind == "jpeg2000" else decode(content, kind, indices=indices)
+            raster = decode(content, kind, indices=indices)
         raster = raster.oriented()
         return raster if window is None else raster.cut(window)
 

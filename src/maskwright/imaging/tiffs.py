@@ -136,7 +136,9 @@ def decode_tiff(path: Path, page: int | None, window: Window | None = None, *, i
         alpha = None
         if _has_alpha(first) and pixels.shape[2] > 1:
             pixels, alpha = pixels[..., :-1], pixels[..., -1]
-        raster = Raster(pixels=pixels, orientation=orientation, alpha=alpha, valid=_valid(first, pixels)).oriented()
+        nodata = _nodata(first)
+        valid = None if nodata is None or math.isnan(nodata) else (pixels != nodata).any(axis=2)
+        raster = Raster(pixels=pixels, orientation=orientation, alpha=alpha, valid=valid, nodata=nodata).oriented()
         return raster if window is None else raster.cut(window)
 
 
@@ -234,11 +236,10 @@ def _has_alpha(page: tifffile.TiffPage) -> bool:
     return bool(page.extrasamples) and int(page.extrasamples[-1]) in _ALPHA
 
 
-def _valid(page: tifffile.TiffPage, pixels: np.ndarray) -> np.ndarray | None:
-    """Where not all bands equal GDAL's nodata value; None if the file declares none, or NaN, which is seen anyway."""
+def _nodata(page: tifffile.TiffPage) -> float | None:
+    """GDAL's nodata value (NaN if that is it); None if the file declares none, or no number."""
     tag = page.tags.get(_NODATA)
     try:
-        nodata = float(str(tag.value).strip().strip("\0")) if tag is not None else math.nan
+        return None if tag is None else float(str(tag.value).strip().strip("\0"))
     except ValueError:
-        nodata = math.nan
-    return None if math.isnan(nodata) else (pixels != nodata).any(axis=2)
+        return None

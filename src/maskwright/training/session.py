@@ -153,8 +153,8 @@ def start(
             "data": {
                 "path": str(prepared.data.resolve()),
                 "val": None if prepared.val is None else str(prepared.val.resolve()),
-                "fingerprint": shares.training.fingerprint(),
-                "validation_fingerprint": shares.validation.fingerprint() if shares.validation.samples else None,
+                "fingerprint": shares.training.content_hash(),
+                "validation_fingerprint": shares.validation.content_hash() if shares.validation.samples else None,
                 "fold": prepared.fold,
                 "how": shares.how,
                 "training": [sample.id for sample in shares.training.samples],

@@ -70,7 +70,7 @@ def share_out(data: Path, training: Training, val: Path | None, fold: int | None
 
 def check_same(run: Path, known: dict[str, Any], dataset: Dataset, path: Path) -> None:
     """Raise RunError if a data set is not the one that the run began with."""
-    found = dataset.fingerprint()
+    found = dataset.content_hash()
     if found != known:
         changed = ", ".join(
             f"{key}: {known.get(key)} then, {found.get(key)} now" for key in found if found[key] != known.get(key)

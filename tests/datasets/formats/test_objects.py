@@ -60,9 +60,9 @@ def test_a_mask_knows_its_files_and_windows(tmp_path: Path) -> None:
     assert [path.name for path in mask.files] == ["00ae650.png", "00ae651.png"]
     assert mask.header().shape == (4, 6)
     assert np.argwhere(mask.cut(Window(1, 3, 3, 3)).read_mask()).tolist() == [[1, 2]]
-    before = data.fingerprint()["hash"]
+    before = data.content_hash()["hash"]
     save(mask.files[1], np.zeros((4, 6), np.uint8))
-    assert data.fingerprint()["hash"] != before
+    assert data.content_hash()["hash"] != before
 
 
 def test_objects_of_another_size(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from PIL import Image as PillowImage
 from maskwright.datasets.formats import find_layout, open_dataset, parts
 from maskwright.datasets.sources import Window
 from maskwright.errors import SizeMismatchError
-from maskwright.imaging import images, tiffs
+from maskwright.imaging import tiffs
 
 
 def save(path: Path, pixels: np.ndarray) -> np.ndarray:
@@ -64,7 +64,7 @@ def test_masks_of_rasters_are_never_whole_arrays(tmp_path: Path, monkeypatch: py
         decoded.append(raster.pixels.size)
         return raster
 
-    monkeypatch.setattr(images, "decode_tiff", watching)
+    monkeypatch.setattr(tiffs, "decode_tiff", watching)
     monkeypatch.setattr(tifffile.TiffPage, "asarray", None)  # what decodes whole pages
     monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", None)
     data = open_dataset(tmp_path)

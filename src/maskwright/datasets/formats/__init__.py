@@ -1,7 +1,7 @@
 """Opening data: which files are samples, how they pair, and which class table their masks are read by.
 
-`FORMATS` is the table of readers. Detection is automatic: the first reader that does not say "not mine" is asked, and
-the first note of the data set says what was found.
+`detect.FORMATS` is the table of readers. Detection is automatic: of the readers whose claim fits the listing, the first
+that does not say "not mine" is taken, and the first note of the data set says what was found.
 """
 
 from __future__ import annotations
@@ -11,51 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from maskwright.datasets.classes import NO_CLASSES, UNLABELLED, ClassTable
-from maskwright.datasets.formats import (
-    ade20k,
-    bands,
-    camvid,
-    cityscapes,
-    folder,
-    lists,
-    manifest,
-    objects,
-    project,
-    stacks,
-    voc,
-)
-from maskwright.datasets.formats.drawn import coco, cvat, labelme, runlength, supervisely, yolo
-from maskwright.datasets.formats.geo import geo
-from maskwright.datasets.formats.layout import Layout, Reader
-from maskwright.datasets.formats.parts import in_parts
-from maskwright.datasets.problems import Problem
+from maskwright.datasets.formats.detect import FORMATS, Listing, read_with
+from maskwright.datasets.formats.folder import unknown
+from maskwright.datasets.formats.layout import Layout, may_be_tiff
+from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.samples import Dataset, Source, check_files
-from maskwright.datasets.values import infer_classes, labels_folder, mask_values
+from maskwright.datasets.values import infer_classes, mask_values
 from maskwright.errors import ClassTableError
 
 __all__ = ["FORMATS", "Layout", "find_layout", "open_dataset"]
-
-FORMATS: tuple[Reader, ...] = (
-    project.read,
-    coco.read,
-    cvat.read,
-    supervisely.read,
-    labelme.read,
-    yolo.read,
-    geo.read,
-    cityscapes.read,
-    voc.read,
-    ade20k.read,
-    camvid.read,
-    objects.read,
-    bands.read,
-    stacks.read,
-    runlength.read,
-    manifest.read,
-    lists.read,
-    folder.read,
-)  # fmt: skip
-"""Readers, most specific first."""
 
 _MASKS_JUDGED = 8
 """Masks looked at to see whether a run's table fits, before all are."""
@@ -73,11 +37,23 @@ def find_layout(root: Path, *, masks: bool = True, problems: list[Problem] | Non
     Raises:
         DataError: no reader knows the place, or the one that does says what is wrong with it.
     """
-    for read in FORMATS:
-        layout = read(root, masks=masks, problems=problems)
+    listing = Listing(root)
+    for row in FORMATS:
+        if not row.claims(listing):
+            continue
+        layout = read_with(row)(root, masks=masks, problems=problems)
         if layout is not None:
-            return in_parts(layout, problems)
-    raise folder.unknown(root)
+            return _divided(layout, problems)
+    raise unknown(root)
+
+
+def _divided(layout: Layout, problems: list[Problem] | None) -> Layout:
+    """Samples of stacks and large rasters in parts; only TIFF files are either."""
+    if not any(may_be_tiff(sample.image) for sample in layout.samples):
+        return layout
+    from maskwright.datasets.formats.parts import in_parts
+
+    return in_parts(layout, problems)
 
 
 def open_dataset(path: str | Path, *, classes: ClassTable | None = None, masks: bool = True) -> Dataset:
@@ -106,13 +82,17 @@ def open_dataset(path: str | Path, *, classes: ClassTable | None = None, masks: 
         table = own if classes is None else own.agreeing_with(classes, source)
         notes.append(f"{source} declares {len(table)} classes: {table.describe()}")
     elif masks and classes is None:
-        table, note = infer_classes(mask_values(_masks(found)), found.masks_folder, found.table_place)
+        table, note = infer_classes(
+            mask_values(_masks(found)), found.masks_folder, found.table_place, unlabelled_255=found.unlabelled_255
+        )
         notes.append(note)
     elif masks and classes is not None:
         _check_binary(found, classes)
         notes.append(f"masks are read by the run's classes: {classes.describe()}")
     if masks and table is not None and found.classes is None:
-        _check_labels(found, table)
+        problem = found.contradiction(table)
+        if problem is not None:
+            report(None, problem, ClassTableError)
     return Dataset(root=Path(path), samples=found.samples, classes=table or NO_CLASSES, notes=tuple(notes))
 
 
@@ -127,25 +107,14 @@ def _masks(found: Layout) -> list[Source]:
     return [sample.mask for sample in found.samples if sample.mask is not None]
 
 
-def _check_labels(found: Layout, table: ClassTable) -> None:
-    """In a labels folder the value 255 is unlabelled, whatever a table says."""
-    name = next((item.name for item in table.classes if UNLABELLED in item.values), None)
-    if name is not None and labels_folder(found.masks_folder):
-        raise ClassTableError(
-            f"{found.masks_folder} is a labels folder, where 255 always means unlabelled, but the class table has 255 "
-            f"for {name!r}.\nIf 255 is that class in these files, rename the folder to masks; if not, write "
-            f"{found.table_place} with the value that stands for {name!r} here."
-        )
-
-
 def _check_binary(found: Layout, run: ClassTable) -> None:
     """Refuse masks of 0 and 255 for a run that knows no 255: its foreground would silently count as unlabelled."""
     masks = _masks(found)
     decided = run.claims(UNLABELLED) or UNLABELLED in run.unlabelled
-    if decided or labels_folder(found.masks_folder):
+    if decided or found.unlabelled_255:
         return
-    places = np.unique(np.linspace(0, len(masks) - 1, _MASKS_JUDGED).astype(int))
-    if set(mask_values([masks[place] for place in places])) == {0, 255} == set(mask_values(masks)):
+    some = np.unique(np.linspace(0, len(masks) - 1, _MASKS_JUDGED).astype(int))
+    if set(mask_values([masks[index] for index in some])) == {0, 255} == set(mask_values(masks)):
         raise ClassTableError(
             f"{found.masks_folder} holds exactly the values 0 and 255, and the run's classes are {run.describe()}.\n"
             f"Say in {found.table_place}, with the run's names, what the values stand for here: "

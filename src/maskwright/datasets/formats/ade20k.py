@@ -15,10 +15,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from maskwright.datasets.classes import ClassTable, LabelClass
-from maskwright.datasets.formats.layout import Layout, found, table_in
-from maskwright.datasets.formats.pairing import check_pairs, files_in
+from maskwright.datasets.formats.layout import Layout, found, not_read, table_in
+from maskwright.datasets.formats.pairing import check_pairs, files_in, paired_samples
 from maskwright.datasets.problems import Problem
-from maskwright.datasets.samples import Sample, Source
+from maskwright.datasets.samples import Sample
 from maskwright.errors import ClassTableError
 from maskwright.imaging.colors import default_color
 
@@ -62,23 +62,18 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
             truth, more = files_in(home / "annotations" / name, problems)
             notes += more
             check_pairs(home / "images" / name, images, home / "annotations" / name, truth, problems)
-        samples += [
-            Sample(
-                id=f"{split}/{stem}",
-                image=Source(path=path),
-                mask=Source(path=truth[stem]) if masks else None,
-                split=split,
-            )
-            for stem, path in images.items()
-            if not masks or stem in truth
-        ]
+        samples += paired_samples(images, truth if masks else None, split=split)
     return Layout(
         format="ADE20K",
         samples=tuple(samples),
         masks_folder=home / "annotations",
         table=table_in(root) or table_in(home),
         classes=_table(home / "objectInfo150.txt"),
-        notes=(found(root, "ADE20K", samples, masks=masks), *notes),
+        notes=(
+            found(root, "ADE20K", samples, masks=masks),
+            *notes,
+            *not_read(home, (home / "images", home / "annotations")),
+        ),
     )
 
 

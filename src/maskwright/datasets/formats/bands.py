@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from maskwright.datasets.formats.folder import IMAGES, MASKS, child
-from maskwright.datasets.formats.layout import SPLITS, Layout, folders_in, found, table_in
+from maskwright.datasets.formats.layout import SPLITS, Layout, folders_in, found, is_labels, table_in
 from maskwright.datasets.formats.pairing import check_pairs, files_in, is_image, matched, stem_of
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.samples import Sample
@@ -145,6 +145,7 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
         format="a file for each band",
         samples=tuple(samples),
         masks_folder=truth,
+        unlabelled_255=is_labels(truth),
         home=root,
         table=table_in(root),
         notes=(found(root, kind, samples, masks=masks),),

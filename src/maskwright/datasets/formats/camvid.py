@@ -27,10 +27,10 @@ from pathlib import Path
 
 from maskwright.datasets.classes import ClassTable, LabelClass
 from maskwright.datasets.formats.folder import child
-from maskwright.datasets.formats.layout import SPLITS, Layout, found, table_in
-from maskwright.datasets.formats.pairing import check_pairs, files_in, is_image
+from maskwright.datasets.formats.layout import SPLITS, Layout, found, not_read, table_in
+from maskwright.datasets.formats.pairing import check_pairs, files_in, is_image, paired_samples
 from maskwright.datasets.problems import Problem
-from maskwright.datasets.samples import Sample, Source
+from maskwright.datasets.samples import Sample
 from maskwright.errors import ClassTableError, listed
 from maskwright.imaging.colors import color_name, color_rgb
 
@@ -68,6 +68,12 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
     return _published(root, masks=masks, problems=problems) or _segnet(root, masks=masks, problems=problems)
 
 
+def _video(frame: str) -> str | None:
+    """The video that a frame is from, by its name."""
+    match = _FRAME.fullmatch(frame)
+    return match[1] if match else None
+
+
 def _published(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout | None:
     frames, truth = child(root, "701stillsrawfull"), child(root, "labeledapprovedfull")
     if frames is None or (masks and truth is None):
@@ -79,16 +85,7 @@ def _published(root: Path, *, masks: bool, problems: list[Problem] | None) -> La
         labels = {stem.removesuffix("_L"): path for stem, path in files.items()}
         notes += more
         check_pairs(frames, images, truth, labels, problems)
-    samples = [
-        Sample(
-            id=stem,
-            image=Source(path=path),
-            mask=Source(path=labels[stem]) if masks else None,
-            group=match[1] if (match := _FRAME.fullmatch(stem)) else None,
-        )
-        for stem, path in images.items()
-        if not masks or stem in labels
-    ]
+    samples = paired_samples(images, labels if masks else None, group=_video)
     groups = sorted({sample.group for sample in samples if sample.group})
     notes.append(f"group: the video that a frame is from, {listed(groups)}")
     file = root / _COLORS
@@ -98,7 +95,11 @@ def _published(root: Path, *, masks: bool, problems: list[Problem] | None) -> La
         masks_folder=truth or frames,
         table=table_in(root),
         classes=_table(_read_colors(file) if file.is_file() else _PUBLISHED),
-        notes=(found(root, "CamVid", samples, masks=masks), *notes),
+        notes=(
+            found(root, "CamVid", samples, masks=masks),
+            *notes,
+            *not_read(root, [path for path in (frames, truth) if path]),
+        ),
     )
 
 
@@ -122,16 +123,7 @@ def _segnet(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layou
             labels, more = files_in(truth, problems)
             notes += more
             check_pairs(frames, images, truth, labels, problems)
-        samples += [
-            Sample(
-                id=f"{split}/{stem}",
-                image=Source(path=path),
-                mask=Source(path=labels[stem]) if masks else None,
-                split=split,
-            )
-            for stem, path in images.items()
-            if not masks or stem in labels
-        ]
+        samples += paired_samples(images, labels if masks else None, split=split)
     classes = _table(_read_colors(colors)) if colors.is_file() else _merged_table()
     return Layout(
         format="CamVid",
@@ -139,7 +131,11 @@ def _segnet(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layou
         masks_folder=parts[0][2],
         table=table_in(root),
         classes=classes,
-        notes=(found(root, f"CamVid with {len(classes)} classes", samples, masks=masks), *notes),
+        notes=(
+            found(root, f"CamVid with {len(classes)} classes", samples, masks=masks),
+            *notes,
+            *not_read(root, [path for _, *read_folders in parts for path in read_folders]),
+        ),
     )
 
 

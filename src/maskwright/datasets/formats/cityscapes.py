@@ -15,7 +15,7 @@ from pathlib import Path
 
 from maskwright.datasets.classes import ClassTable, LabelClass
 from maskwright.datasets.formats.folder import child
-from maskwright.datasets.formats.layout import SPLITS, Layout, counted, found, table_in
+from maskwright.datasets.formats.layout import SPLITS, Layout, counted, found, not_read, table_in
 from maskwright.datasets.formats.pairing import is_image
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.samples import Sample, Source
@@ -76,7 +76,11 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
         masks_folder=truth_folder or frames_folder,
         table=table_in(root),
         classes=_table(ending),
-        notes=(found(root, "Cityscapes", samples, masks=masks), *notes),
+        notes=(
+            found(root, "Cityscapes", samples, masks=masks),
+            *notes,
+            *not_read(root, [path for path in (frames_folder, truth_folder) if path]),
+        ),
     )
 
 

@@ -22,8 +22,16 @@ from pathlib import Path
 from typing import NoReturn
 
 from maskwright.datasets.classes import CLASSES_FILE
-from maskwright.datasets.formats.layout import SPLITS, Layout, counted, folders_in, found
-from maskwright.datasets.formats.pairing import check_pairs, files_in, is_image, matched, pairs_within, suffixes
+from maskwright.datasets.formats.layout import SPLITS, Layout, counted, folders_in, found, is_labels, not_read
+from maskwright.datasets.formats.pairing import (
+    check_pairs,
+    files_in,
+    is_image,
+    matched,
+    paired_samples,
+    pairs_within,
+    suffixes,
+)
 from maskwright.datasets.problems import Problem
 from maskwright.datasets.samples import Sample, Source
 from maskwright.errors import ClassTableError, DataError, EmptyDataError, PairingError, UnreadableFileError, listed
@@ -83,8 +91,8 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
         notes += read_part[1] + _unusual(part)
     if masks and not samples and not problems:
         _no_masks(parts[0].home)
-    places = {part.masks.name.lower() for part in parts if part.masks is not None and part.masks.parent == part.home}
-    if masks and len({name in ("labels", "label") for name in places}) > 1:
+    truths = [part.masks for part in parts if part.masks is not None]
+    if masks and len({is_labels(truth) for truth in truths}) > 1:
         both = ", ".join(str(part.masks) for part in parts)
         raise DataError(f"{root} has masks and labels folders: {both}. Expected one name in all splits; rename some.")
     first = next((part for part in parts if part.masks), parts[0])
@@ -92,6 +100,7 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
         format="folder",
         samples=tuple(samples),
         masks_folder=(first.masks or first.images) if masks else root,
+        unlabelled_255=any(map(is_labels, truths)),
         home=first.home,
         table=_table(root, [part.home for part in parts]),
         notes=(found(root, "folder", samples, masks=masks), *notes, *_not_read(root, parts)),
@@ -109,7 +118,7 @@ def unknown(root: Path) -> DataError:
         )
     text = f"{root} holds no images with masks that Maskwright recognises. Found there: {_contents(root)}.\n"
     parent = root.parent
-    if _plain(root.name) in (*IMAGES, *MASKS) and _images_folder(parent):
+    if plain(root.name) in (*IMAGES, *MASKS) and _images_folder(parent):
         text += f"Did you mean {parent}?\n"
     return EmptyDataError(
         f"{text}Expected this layout, or the same within train, val and test folders, or that of a published data set "
@@ -120,11 +129,12 @@ def unknown(root: Path) -> DataError:
 def child(folder: Path, *names: str) -> Path | None:
     """A folder's child folder of one of these names, in any case; underscores, hyphens and blanks do not count."""
     places = {name: place for place, name in enumerate(names)}
-    fitting = [name for name in folders_in(folder) if _plain(name) in places]
-    return folder / min(fitting, key=lambda name: places[_plain(name)]) if fitting else None
+    fitting = [name for name in folders_in(folder) if plain(name) in places]
+    return folder / min(fitting, key=lambda name: places[plain(name)]) if fitting else None
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """A folder's name as it is compared: in lower case, without underscores, hyphens and blanks."""
     return name.lower().replace("_", "").replace("-", "").replace(" ", "")
 
 
@@ -240,18 +250,8 @@ def _read_part(part: _Part, *, masks: bool, problems: list[Problem] | None) -> t
         valid, more = files_in(part.valid, problems)
         notes += [*more, f"{part.valid} says where images have data; elsewhere they are unlabelled"]
         check_pairs(part.images, images, part.valid, valid, problems)
-    samples = [
-        Sample(
-            id=stem if part.split is None else f"{part.split}/{stem}",
-            image=Source(path=path),
-            mask=Source(path=truth[stem]) if masks else None,
-            valid=Source(path=valid[stem]) if part.valid else None,
-            split=part.split,
-        )
-        for stem, path in images.items()
-        if (not masks or stem in truth) and (part.valid is None or stem in valid)
-    ]
-    return samples, notes
+    known_valid = None if part.valid is None else valid
+    return paired_samples(images, truth if masks else None, valid=known_valid, split=part.split), notes
 
 
 def _masks_beside(folder: Path) -> set[Path]:
@@ -265,7 +265,7 @@ def _masks_beside(folder: Path) -> set[Path]:
 
 def _unusual(part: _Part) -> list[str]:
     """A note on which folders were taken for images and masks, where their names are not the common ones."""
-    if part.masks is None or (_plain(part.images.name) == "images" and _plain(part.masks.name) in ("masks", "labels")):
+    if part.masks is None or (plain(part.images.name) == "images" and plain(part.masks.name) in ("masks", "labels")):
         return []
     return [f"images are those of {part.images}, masks those of {part.masks}"]
 
@@ -298,13 +298,12 @@ def _masks_folder(folder: Path) -> Path | None:
 
 def _not_read(root: Path, parts: Sequence[_Part]) -> list[str]:
     """A note on the folders in `root` that are passed over."""
-    read_folders = [path for part in parts for path in (part.home, part.images, part.masks, part.valid) if path]
-    used = {path.relative_to(root).parts[:1] for path in read_folders}
-    skipped = [name for name in folders_in(root) if (name,) not in used]
-    if all(part.masks is None for part in parts):  # masks that nobody asked for
-        skipped = [name for name in skipped if _plain(name) not in MASKS]
-    listed_names = listed([f"{name}/" for name in skipped])
-    return [f"{root}: not read: {listed_names}"] if skipped and all(part.images != root for part in parts) else []
+    if any(part.images == root for part in parts):
+        return []
+    used = [path for part in parts for path in (part.home, part.images, part.masks, part.valid) if path]
+    unasked = [name for name in folders_in(root) if plain(name) in MASKS]
+    unasked = unasked if all(part.masks is None for part in parts) else []
+    return not_read(root, used, silent=unasked)
 
 
 def _table(root: Path, parts: Sequence[Path]) -> Path | None:

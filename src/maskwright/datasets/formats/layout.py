@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskwright.datasets.classes import CLASSES_FILE, ClassTable
+from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable
+from maskwright.datasets.problems import Problem
 from maskwright.datasets.samples import Sample
+from maskwright.datasets.sources import Source
+from maskwright.errors import listed
+from maskwright.imaging.images import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +23,9 @@ class Layout:
     """Its name, as a sentence says it: "folder", "Pascal VOC"."""
     samples: tuple[Sample, ...]
     masks_folder: Path
-    """The folder of masks; of several, the first. What is called `masks` or `labels` decides what 255 means."""
+    """The folder of masks; of several, the first."""
+    unlabelled_255: bool = False
+    """Whether a raw 255 is always unlabelled here, even beside 0 alone, and no class may claim it: see `is_labels`."""
     home: Path | None = None
     """The folder where a `classes.toml` is looked for first; None for the one above `masks_folder`."""
     table: Path | None = None
@@ -33,6 +39,21 @@ class Layout:
     def table_place(self) -> Path:
         """Where a `classes.toml` belongs."""
         return (self.home or self.masks_folder.parent) / CLASSES_FILE
+
+    def contradiction(self, table: ClassTable) -> Problem | None:
+        """Return what is wrong with a class table that gives 255 to a class where it always means unlabelled."""
+        name = next((item.name for item in table.classes if UNLABELLED in item.values), None)
+        if name is None or not self.unlabelled_255:
+            return None
+        return Problem(
+            level="error",
+            kind="class-table",
+            files=(self.table_place, self.masks_folder),
+            what=f"{self.masks_folder} is a labels folder, where 255 always means unlabelled, but the class table has "
+            f"255 for {name!r}.",
+            remedy=f"If 255 is that class in these files, rename the folder to masks; if not, write {self.table_place} "
+            f"with the value that stands for {name!r} here.",
+        )
 
 
 Reader = Callable[..., Layout | None]
@@ -66,6 +87,31 @@ SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"),
 def split_named(name: str) -> str | None:
     """The split that a name stands for, in any case; None if it is none's."""
     return next((split for split, names in SPLITS.items() if name.lower() in names), None)
+
+
+def may_be_tiff(image: Source) -> bool:
+    """Whether an image's name leaves it open that it is a TIFF, all of it; then its first bytes are looked at."""
+    return image.window is None and image.path.suffix.lower() not in IMAGE_SUFFIXES - {".tif", ".tiff"}
+
+
+def is_labels(folder: Path) -> bool:
+    """Whether a folder of masks is one where 255 is always unlabelled: `labels` or `label`, or a split within it."""
+    name = (folder.parent if split_named(folder.name) else folder).name
+    return name.lower() in ("labels", "label")
+
+
+def not_read(home: Path, used: Iterable[Path], *, silent: Iterable[str] = ()) -> list[str]:
+    """Note the folders in `home` that a reader passes over.
+
+    Parameters
+    ----------
+    home : the folder that was opened.
+    used : folders and files that were read; each stands for the folder in `home` that it lies in.
+    silent : names of folders not worth a word.
+    """
+    read = {path.relative_to(home).parts[:1] for path in used if path.is_relative_to(home)}
+    skipped = [f"{name}/" for name in folders_in(home) if (name,) not in read and name not in set(silent)]
+    return [f"{home}: not read: {listed(skipped)}"] if skipped else []
 
 
 def folders_in(folder: Path) -> list[str]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskwright.datasets.formats import folder
-from maskwright.datasets.formats.layout import SPLITS, Layout, counted, found, split_named, table_in
+from maskwright.datasets.formats.layout import SPLITS, Layout, counted, found, is_labels, split_named, table_in
 from maskwright.datasets.formats.pairing import files_in, is_image, matched, names_of, stem_of
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.samples import Sample, Source
@@ -63,6 +63,7 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
         format="split lists",
         samples=tuple(samples),
         masks_folder=truth,
+        unlabelled_255=is_labels(truth),
         home=home,
         table=table_in(home),
         notes=(found(root, f"lists {listed([part.path.name for part in lists])}", samples, masks=masks), *notes),

@@ -16,7 +16,7 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
-from maskwright.datasets.formats.layout import SPLITS, Layout, found, split_named, table_in
+from maskwright.datasets.formats.layout import SPLITS, Layout, found, is_labels, split_named, table_in
 from maskwright.datasets.formats.pairing import names_of
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.samples import Sample, Source
@@ -82,6 +82,7 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
         format="manifest",
         samples=tuple(samples.values()),
         masks_folder=truth,
+        unlabelled_255=is_labels(truth),
         home=files[0].parent,
         table=table_in(root),
         notes=(found(root, f"manifest {listed([p.name for p in files])}", list(samples.values()), masks=masks), *notes),

@@ -6,13 +6,14 @@ import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from maskwright.datasets.classes import CLASSES_FILE
 from maskwright.datasets.formats.layout import counted
 from maskwright.datasets.problems import Problem
-from maskwright.datasets.sources import natural
+from maskwright.datasets.samples import Sample
+from maskwright.datasets.sources import Source, natural
 from maskwright.errors import DataError, EmptyDataError, PairingError, listed
 from maskwright.imaging.images import IMAGE_SUFFIXES
 
@@ -92,7 +93,8 @@ def matched(
     pair as they are stay. Returns images, others, and a note ("" where nothing was taken off).
     Raises DataError where two endings pair equally well: `a_mask` and `a_label`.
     """
-    for names in (images, _bare_images(images)):
+    bare = _bare_images(images)
+    for names in (images, bare):
         affixes = _affixes(names, others)
         # Of equals, the shorter: images `a` and `a_b` make both "_mask" and "_b_mask" of `a_b_mask`.
         ranked = sorted(affixes, key=lambda affix: (-affixes[affix], len("".join(affix))))
@@ -110,6 +112,8 @@ def matched(
             fits = stem.startswith(before) and stem.endswith(after) and len(stem) > len(before) + len(after)
             renamed[stem[len(before) : len(stem) - len(after)] if fits else stem] = path
         return dict(names), renamed, f"{folder}: masks are the files with {_shown(best)}"
+    if len(bare.keys() & others.keys()) > len(images.keys() & others.keys()):
+        return bare, dict(others), f"{folder}: masks are named like images without their word for image"
     return dict(images), dict(others), ""
 
 
@@ -152,6 +156,37 @@ def check_pairs(
         if endings:
             raise PairingError(f"{text} These names end in {endings[0]!r}: rename them without it.")
     raise PairingError(f"{text} Add what is missing, or move these files elsewhere.")
+
+
+def paired_samples(
+    images: Mapping[str, Path],
+    masks: Mapping[str, Path] | None,
+    *,
+    valid: Mapping[str, Path] | None = None,
+    split: str | None = None,
+    group: Callable[[str], str | None] = lambda name: None,
+) -> list[Sample]:
+    """Make samples of the images that have all they need; `check_pairs` has reported the others.
+
+    Parameters
+    ----------
+    images, masks, valid : files by common name; None where masks are not wanted, or where there are no valid masks.
+    split : the split they are in, which their ids begin with.
+    group : the group that a name tells.
+    """
+    needed = [files for files in (masks, valid) if files is not None]
+    return [
+        Sample(
+            id=name if split is None else f"{split}/{name}",
+            image=Source(path=path),
+            mask=None if masks is None else Source(path=masks[name]),
+            valid=None if valid is None else Source(path=valid[name]),
+            group=group(name),
+            split=split,
+        )
+        for name, path in images.items()
+        if all(name in files for files in needed)
+    ]
 
 
 def pairs_within(

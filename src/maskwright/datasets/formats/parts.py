@@ -13,13 +13,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from maskwright.datasets.formats.layout import Layout, counted
+from maskwright.datasets.formats.layout import Layout, counted, may_be_tiff
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.samples import Sample, Source
 from maskwright.datasets.sources import Window
 from maskwright.datasets.values import THREADS
 from maskwright.errors import PairingError, UnreadableFileError, listed
-from maskwright.imaging.images import IMAGE_SUFFIXES
 from maskwright.imaging.tiffs import count_pages, first_page, segment_pixels
 
 LARGEST = 64_000_000
@@ -37,7 +36,7 @@ def in_parts(layout: Layout, problems: list[Problem] | None) -> Layout:
     Only first directories of TIFF files are read. A stack whose mask has another number of pages raises PairingError,
     or is noted in `problems` and left out.
     """
-    tiffs = [sample.image for sample in layout.samples if _may_be_tiff(sample.image)]
+    tiffs = [sample.image for sample in layout.samples if may_be_tiff(sample.image)]
     with ThreadPoolExecutor(THREADS) as pool:
         firsts = dict(zip(tiffs, pool.map(lambda image: first_page(image.path), tiffs), strict=True))
     samples: list[Sample] = []
@@ -79,11 +78,6 @@ def _told(stacks: Sequence[str], rasters: Sequence[str], slow: Sequence[str], co
             "it as a tiled TIFF (gdal_translate -co TILED=YES -co COMPRESS=DEFLATE) to read it fast"
         )
     return [*notes, f"{counted(count, 'sample')} together"] if notes else []
-
-
-def _may_be_tiff(image: Source) -> bool:
-    """Whether an image's name leaves it open that it is a TIFF, all of it; then its first bytes are looked at."""
-    return image.window is None and image.path.suffix.lower() not in IMAGE_SUFFIXES - {".tif", ".tiff"}
 
 
 def _pages(sample: Sample, problems: list[Problem] | None) -> list[Sample]:

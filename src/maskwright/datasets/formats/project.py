@@ -74,6 +74,7 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
         format="labelling project",
         samples=tuple(samples),
         masks_folder=labels,
+        unlabelled_255=True,
         home=root,
         table=table_in(root),
         notes=tuple(notes),

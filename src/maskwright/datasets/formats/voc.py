@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from maskwright.datasets.classes import ClassTable, LabelClass
-from maskwright.datasets.formats.layout import SPLITS, Layout, counted, found, table_in
+from maskwright.datasets.formats.layout import SPLITS, Layout, counted, found, not_read, table_in
 from maskwright.datasets.formats.pairing import files_in
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.samples import Sample, Source
@@ -78,7 +78,11 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
         masks_folder=home / "SegmentationClass",
         table=table_in(root) or table_in(home),
         classes=_table(home),
-        notes=(found(root, "Pascal VOC", samples, masks=masks), *notes),
+        notes=(
+            found(root, "Pascal VOC", samples, masks=masks),
+            *notes,
+            *not_read(home, [home / name for name in ("JPEGImages", "SegmentationClass", "ImageSets")]),
+        ),
     )
 
 

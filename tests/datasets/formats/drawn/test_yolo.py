@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from maskwright.datasets.formats import open_dataset, plain_yaml
+from maskwright.datasets.formats import open_dataset
 from maskwright.datasets.formats.drawn import yolo
 from maskwright.datasets.problems import Problem
 from maskwright.errors import DataError, PairingError
@@ -152,14 +152,30 @@ def test_what_is_not_yolo(tmp_path: Path) -> None:
         'names:\n  - cat\n  - "dog, the 2nd"\n  - it\'s',
     ],
 )
-def test_forms_of_yaml(names: str) -> None:
-    content = plain_yaml.parse(f"---\nnc: 3\nother: &x {{deep: [1, {{}}]}}\n{names}\nlist:\n  - [1\n", ("names",))
-    given = content["names"]
-    values = list(given.values()) if isinstance(given, dict) else given
-    assert values == ["cat", "dog, the 2nd", "it's"]
+def test_forms_of_yaml(tmp_path: Path, names: str) -> None:
+    text = f"---\nnc: 3\ntrain: images\nother: &x {{deep: [1, {{}}]}}\n{names}\n"
+    assert yolo._names(tmp_path, yolo._parsed(tmp_path, text)["names"]) == ["cat", "dog, the 2nd", "it's"]
 
 
-@pytest.mark.parametrize("names", ["names: [cat", "names: &a [cat]", "names:\n  a:\n    b: c", "names: {cat, dog}"])
-def test_yaml_that_is_refused(names: str) -> None:
-    with pytest.raises(ValueError, match="line 1: names has"):
-        plain_yaml.parse(names, ("names",))
+def test_names_that_yaml_takes_for_something_else_stay_text(tmp_path: Path) -> None:
+    text = "train: images\nnames: {0: no, 1: 1.50, 2: null}\n"
+    assert yolo._names(tmp_path, yolo._parsed(tmp_path, text)["names"]) == ["no", "1.50", "null"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "names: [cat",
+        "names:\n  a:\n    b: c",
+        "names: {cat, dog}",
+        "names: [[cat], dog]",
+        "names: !!python/name:os.system",
+    ],
+)
+def test_yaml_that_is_refused(tmp_path: Path, names: str) -> None:
+    (tmp_path / "data.yaml").write_text(f"{names}\ntrain: images\n")
+    (tmp_path / "images").mkdir()
+    with pytest.raises(DataError, match=r"data\.yaml") as error:
+        open_dataset(tmp_path)
+    assert error.value.file == tmp_path / "data.yaml"
+    assert error.value.expected.startswith("Expected ")

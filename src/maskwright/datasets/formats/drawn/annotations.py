@@ -229,12 +229,13 @@ def _report_all(problems: list[Problem] | None, kind: type[MaskwrightError], fou
     if problems is None and len(found) > 1:
         texts = [problem.what for problem in found[:_SHOWN]]
         more = f"\n{len(found) - _SHOWN} more like these." if len(found) > _SHOWN else ""
-        raise kind("\n".join(texts) + f"{more}\n{found[0].remedy}")
+        raise kind("\n".join(texts) + more, remedy=found[0].remedy, file=found[0].files[0])
     for problem in found:
         report(problems, problem, kind)
 
 
 _SHOWN = 5
+_REMEDY = "Export it again, or correct it."
 
 
 @dataclass
@@ -337,11 +338,11 @@ def noting(problems: list[Problem] | None, path: Path) -> Iterator[None]:
     except DataError as error:
         if problems is None:
             raise
-        remedy = "Export it again, or correct it."
-        what = str(error).removesuffix(remedy).rstrip()
+        what = " ".join(part for part in (error.what, error.expected) if part)
+        remedy = error.remedy or _REMEDY
         problems.append(Problem(level="error", kind="unreadable", files=(path,), what=what, remedy=remedy))
 
 
 def damaged(path: Path, found: str, expected: str) -> DataError:
     """The error for an annotation file that cannot be understood."""
-    return DataError(f"{path} cannot be read: {found}. Expected {expected}. Export it again, or correct it.")
+    return DataError(f"{path} cannot be read: {found}.", expected=f"Expected {expected}.", remedy=_REMEDY, file=path)

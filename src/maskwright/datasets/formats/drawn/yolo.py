@@ -14,13 +14,15 @@ Raw values: 0 for background, and class + 1. A folder that has `masks/` too is n
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import yaml
 
-from maskwright.datasets.formats import plain_yaml
 from maskwright.datasets.formats.drawn.annotations import (
     Drawing,
     Drawn,
@@ -39,8 +41,9 @@ from maskwright.errors import DataError, PairingError, listed
 from maskwright.imaging.images import IMAGE_SUFFIXES
 
 NAMES = "classes.txt"
-_KEYS = ("path", "train", "val", "test", "names", "masks_dir")
+_IS_YOLO = re.compile(r"\A(?=.*^names\s*:)(?=.*^(?:train|val)\s*:)", re.MULTILINE | re.DOTALL)
 _LINE = 'lines "class x1 y1 x2 y2 x3 y3 ...", in parts of width and height'
+_EXPECTED = "names: a list, or numbers with names; train, val, test: folders"
 _JUDGED = 8
 """Label files looked at before the first is needed."""
 
@@ -154,32 +157,50 @@ def _described(root: Path) -> _Set | None:
             text = path.read_text("utf-8-sig")
         except (OSError, ValueError):
             continue
-        if not plain_yaml.has(text, "names") or not (plain_yaml.has(text, "train") or plain_yaml.has(text, "val")):
+        if not _IS_YOLO.search(text):
             continue
-        try:
-            content = plain_yaml.parse(text, _KEYS)
-        except ValueError as error:
-            raise damaged(path, str(error), "names: a list, or numbers with names; train, val, test: folders") from None
+        content = _parsed(path, text)
         if "masks_dir" in content:
             return None
         images: list[tuple[str | None, Path]] = [
             (split, image) for split in ("train", "val", "test") for image in _images(path, content, split)
         ]
-        return _Set(path, _names(path, content["names"]), images)
+        return _Set(path, _names(path, content.get("names", "")), images)
     return None
 
 
-def _names(path: Path, given: plain_yaml.Content) -> list[str]:
+def _parsed(path: Path, text: str) -> dict[str, Any]:
+    """The keys of a `data.yaml`. The base loader builds no objects, and leaves classes named `no` or `1` text."""
+    try:
+        content = yaml.load(text, Loader=yaml.BaseLoader)
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+        where = f"line {mark.line + 1}: " if mark else ""
+        raise damaged(path, f"{where}{getattr(error, 'problem', None) or error}", _EXPECTED) from None
+    if not isinstance(content, dict):
+        raise damaged(path, f"it holds {str(content)[:60]!r}", _EXPECTED)
+    for key in ("path", "train", "val", "test"):
+        given = content.get(key, "")
+        texts = given if isinstance(given, list) and key != "path" else [given]
+        if not all(isinstance(item, str) for item in texts):
+            raise damaged(path, f"{key} is {given!r}", _EXPECTED)
+    return content
+
+
+def _names(path: Path, given: Any) -> list[str]:
+    names = list(given.values()) if isinstance(given, dict) else given
+    if not all(isinstance(name, str) for name in names):
+        raise damaged(path, f"names has {given!r}", _EXPECTED)
     if isinstance(given, dict):
         if sorted(given) != sorted(map(str, range(len(given)))):
             raise damaged(path, f"names has the keys {', '.join(given)}", "0, 1, 2, ... without a gap")
         return [given[str(number)] for number in range(len(given))]
     if isinstance(given, str) or not given:
         raise damaged(path, f"names is {given!r}", "a list of names")
-    return given
+    return list(given)
 
 
-def _images(path: Path, content: dict[str, plain_yaml.Content], split: str) -> list[Path]:
+def _images(path: Path, content: dict[str, Any], split: str) -> list[Path]:
     """The images of a split: of folders, or of text files that list them."""
     given = content.get(split, [])
     places = [given] if isinstance(given, str) else list(given)

@@ -33,7 +33,7 @@ from maskwright.datasets.classes import UNLABELLED, ClassTable
 from maskwright.datasets.formats.drawn.annotations import Entry, class_table, samples_of, split_of, table_file
 from maskwright.datasets.formats.geo import geojson
 from maskwright.datasets.formats.geo.grids import GeoRaster, GeoShapes, Grid, OnGrid
-from maskwright.datasets.formats.layout import Layout, counted, found
+from maskwright.datasets.formats.layout import Layout, counted, found, is_labels
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.sources import Source, natural
 from maskwright.errors import ClassTableError, DataError, PairingError, listed
@@ -98,6 +98,7 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
         format="GeoTIFF with GeoJSON" if vector else "GeoTIFF with label rasters",
         samples=samples,
         masks_folder=labels_folder,
+        unlabelled_255=is_labels(labels_folder),
         home=root,
         table=table,
         classes=classes,
