@@ -78,16 +78,16 @@ def training(folder: Path, steps: int) -> dict[str, float]:
 
     keep_freed_memory()
     prepared = prepare(folder, Settings(training=Training(steps=100)))
-    settings, facts = prepared.plan.settings.training, prepared.facts
+    settings, facts = prepared.plan.training, prepared.facts
     loader = Loader(
         prepared.store, prepared.shares.training.samples, augmentation=prepared.plan.settings.augmentation,
-        crop=settings.crop or (CROP, CROP), batch=settings.batch or BATCH, class_share=settings.class_share or 0.0,
+        crop=settings.crop, batch=settings.batch, class_share=settings.class_share,
         seed=0, mean=float(np.mean(facts.mean)), std=float(np.mean(facts.std)),
     )  # fmt: skip
     network = prepared.segmenter.train()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = make_optimizer("adamw", network, 1e-3, 0.01)
-    loss_function = make_loss(settings.loss or "ce", None)
+    loss_function = make_loss(settings.loss, None)
 
     def step(batch: Any) -> None:
         optimizer.zero_grad(set_to_none=True)

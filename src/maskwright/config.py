@@ -18,6 +18,9 @@ from maskwright.errors import SettingError
 Normalization = Literal["data", "image", "unit", "imagenet", "weights"]
 Border = Literal["reflect", "nearest", "constant"]
 RECIPES = Path(__file__).parent / "recipes"
+VAL_SHARE, CACHE, SEED = 0.1, 2.0, 0
+"""Values of `val_share`, `cache` and `seed` where they are not given: the only ones that are needed before there is a
+plan, because the plan goes by samples that are split and read already."""
 
 
 def _require(holds: bool, name: str, value: object, expected: str) -> None:

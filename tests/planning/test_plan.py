@@ -13,8 +13,9 @@ from maskwright.augment.loader import Store
 from maskwright.config import Augmentation, Preparation, Settings, Training
 from maskwright.datasets.formats import open_dataset
 from maskwright.errors import RunError, SettingError
+from maskwright.planning.decisions import Budget, ResolvedTraining, Weights
 from maskwright.planning.fingerprint import Facts, gather
-from maskwright.planning.plan import Plan, Weights, make_plan
+from maskwright.planning.plan import Plan, make_plan
 from maskwright.training.probe import step_seconds
 
 FACTS = Facts(
@@ -253,10 +254,10 @@ def test_a_budget_too_short_for_the_machine_is_said() -> None:
 
 
 def test_a_fast_machine_gets_a_wider_network() -> None:
-    def seconds(training: Training) -> float:
+    def seconds(training: ResolvedTraining) -> float:
         widths = training.model_options.get("widths", [24])
         assert isinstance(widths, list)
-        return 0.001 * (widths[0] / 24) ** 2
+        return 0.001 * float(widths[0] / 24) ** 2
 
     minutes = Settings(training=Training(minutes=10))
     wide = make_plan(minutes, FACTS, step_seconds=seconds)
@@ -300,7 +301,7 @@ def test_views_are_halved_first_where_that_was_measured_to_gain() -> None:
 
 
 def test_halved_views_make_steps_faster_and_more() -> None:
-    def seconds(training: Training) -> float:
+    def seconds(training: ResolvedTraining) -> float:
         return 1.0 if training.crop == (256, 256) else 0.25
 
     given = Training(minutes=10, crop=(256, 256))
@@ -324,7 +325,7 @@ def test_bfloat16_is_for_machines_that_have_it() -> None:
 
 
 def test_the_time_of_a_step_is_measured_without_touching_chance() -> None:
-    training = make_plan(Settings(training=Training(crop=(64, 64), steps=1)), FACTS).settings.training
+    training = make_plan(Settings(training=Training(crop=(64, 64), steps=1)), FACTS).training
     state = torch.get_rng_state()
     small = step_seconds(training, 1, 2, torch.device("cpu"))
     larger = step_seconds(replace(training, crop=(384, 384)), 1, 2, torch.device("cpu"))
@@ -337,3 +338,18 @@ def test_the_time_of_a_step_is_measured_without_touching_chance() -> None:
 @pytest.mark.parametrize(("model", "lr"), [("unet", 1e-4), ("fcn8s", 1e-3), ("fcn-flat", 1e-3), ("compact-2", 3e-3)])
 def test_the_rate_fits_the_network(model: str, lr: float) -> None:
     assert make_plan(Settings(training=Training(model=model)), FACTS).settings.training.lr == lr
+
+
+def test_the_resolved_training_leaves_nothing_open(tmp_path: Path) -> None:
+    plan = make_plan(Settings(training=Training(steps=5, loss="dice", seed=7)), FACTS)
+    assert all(getattr(plan.training, one.name) is not None for one in fields(ResolvedTraining))
+    assert plan.training.label_smoothing == 0, "dice has none"
+    assert (plan.training.seed, plan.training.crop, plan.budget) == (7, (256, 256), Budget(steps=5))
+    assert make_plan(Settings(), FACTS).budget == Budget(minutes=10)
+    plan.save(tmp_path)
+    assert (Plan.load(tmp_path).training, Plan.load(tmp_path).budget) == (plan.training, plan.budget)
+
+
+def test_a_plan_that_leaves_something_open_is_refused() -> None:
+    with pytest.raises(RunError, match=r"The plan does not say lr, ema\."):
+        ResolvedTraining.of(replace(make_plan(Settings(), FACTS).settings.training, lr=None, ema=None))

@@ -26,6 +26,7 @@ from maskwright.config import Settings, Training
 from maskwright.errors import RunError, SettingError, TrainingError
 from maskwright.models.fcn import FlatFCN
 from maskwright.models.segmenter import Segmenter
+from maskwright.planning.decisions import Budget
 from maskwright.training import distributed, loop, session
 from maskwright.training.checkpoint import Progress
 from maskwright.training.clock import Clock, next_validation, share
@@ -309,27 +310,27 @@ def test_what_cannot_be_continued_is_refused(copy: Path) -> None:
 def test_the_share_never_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("maskwright.training.clock.time.time", lambda: now[0])
-    clock, training = Clock(started=90.0, before=5.0), Training(minutes=1)
+    clock, budget = Clock(started=90.0, before=5.0), Budget(minutes=1)
     done = Progress(begun=10.0, validation_seconds=3.0)
     assert clock.elapsed() == 15
     # 15 - 10 s of 60 - 10, of which 2 + 3 are kept free.
-    assert share(training, done, clock) == pytest.approx(5 / 45)
+    assert share(budget, done, clock) == pytest.approx(5 / 45)
     done.share, done.validation_seconds = 0.5, 0.1
-    assert share(training, done, clock) == 0.5
+    assert share(budget, done, clock) == 0.5
     now[0] = 90 + 28.95 - 5
-    assert share(training, done, clock) == 0.5
+    assert share(budget, done, clock) == 0.5
     now[0] = 1000
-    assert share(training, done, clock) == 1
+    assert share(budget, done, clock) == 1
     # By steps, the clock has no say; a further leg counts from its own beginning.
-    assert share(Training(steps=20), Progress(step=15, first=10), clock) == 0.5
+    assert share(Budget(steps=20), Progress(step=15, first=10), clock) == 0.5
 
 
 def test_validations_keep_to_their_share_of_the_time() -> None:
     done = Progress(share=0.2, validation_seconds=1.0)
-    assert next_validation(done, Training(steps=10), 1e9) == pytest.approx(0.3)
-    assert next_validation(done, Training(minutes=10), 100) == pytest.approx(0.3)  # 1 s of 500 s: ten times is 2 %
-    assert next_validation(done, Training(minutes=1), 20) == pytest.approx(0.4)  # of 100 s: 5 % are five validations
-    assert next_validation(done, Training(minutes=1), 1) == pytest.approx(0.5)  # three are the least
+    assert next_validation(done, Budget(steps=10), 1e9) == pytest.approx(0.3)
+    assert next_validation(done, Budget(minutes=10), 100) == pytest.approx(0.3)  # 1 s of 500 s: ten times is 2 %
+    assert next_validation(done, Budget(minutes=1), 20) == pytest.approx(0.4)  # of 100 s: 5 % are five validations
+    assert next_validation(done, Budget(minutes=1), 1) == pytest.approx(0.5)  # three are the least
 
 
 def test_the_log_forgets_what_a_killed_process_did_after_its_last_state(tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
+from maskwright.planning.decisions import Section
 from maskwright.planning.fingerprint import Facts
 
 LEAST_ZOOM = 0.66, 0.9
@@ -12,35 +13,44 @@ SYMMETRIC = 0.15
 """Below this difference from their mirror image, class positions are taken as symmetric."""
 
 
-def decide_augmentation(facts: Facts, crop: tuple[int, int], decide: Any) -> None:
-    """Decide each range of the augmentation, and whether predictions are means over mirrored images.
-
-    `decide(section, name, value, reason, source)` keeps what is given already.
-    """
+def decide_augmentation(augmentation: Section, facts: Facts, crop: Sequence[int]) -> None:
+    """Decide each range of the random views of `crop` pixels, height and width, that are not given already."""
+    # A view is plausible where an image like it could have been taken. A camera on a car never sees the sky below;
+    # a microscope knows no up. A flip is a mirror image, which a turn is not: left and right eyes may be turned over.
     upright, told = _upright(facts)
     sided, why = _sided(facts)
-    mirrored = facts.left_right <= SYMMETRIC and not sided
-    decide("augmentation", "flip_vertical", not upright and not sided, told if upright or not sided else why, "data")
-    decide("augmentation", "quarter_turns", not upright, told, "data")
-    decide("augmentation", "flip_horizontal", mirrored, why, "data")
-    if upright or not mirrored:
-        decide("training", "tta", False, "mirrored images gain nothing where they are not plausible both ways")
-    else:
-        decide("training", "tta", True, "images mirrored both ways are averaged: 0.003 to 0.009 mIoU (EXPERIMENTS.md)")
+    reason = told if upright or not sided else why
+    augmentation.settle("flip_vertical", not upright and not sided, reason, "data")
+    augmentation.settle("quarter_turns", not upright, told, "data")
+    augmentation.settle("flip_horizontal", _mirrored(facts), why, "data")
+
+    # A view that is reduced until it is larger than the image shows reflections, not more of the image.
     shorter = min(facts.height[1], facts.width[1])
     lowest = round(min(LEAST_ZOOM[1], max(LEAST_ZOOM[0], min(crop) / shorter)), 2)
-    decide(
-        "augmentation", "zoom", [lowest, 1.5],
+    augmentation.settle(
+        "zoom", [lowest, 1.5],
         f"sizes vary in most data; views of {min(crop)} pixels that are reduced more would show little else than what "
         f"lies beyond images of {shorter}" if lowest > LEAST_ZOOM[0] else "sizes vary in most data",
         "data" if lowest > LEAST_ZOOM[0] else "default",
     )  # fmt: skip
-    decide("augmentation", "rotation", 5.0 if upright else 10.0, "cameras and specimens are never quite level")
-    decide("augmentation", "shift", 0.0, "random crops shift already")
-    decide("augmentation", "shear", 0.0, "turn and zoom are enough")
-    decide("augmentation", "brightness", 0.4, "share of the data's deviation")
-    decide("augmentation", "contrast", 0.25, "lighting and exposure vary")
-    decide("augmentation", "border", "reflect", "continues textures")
+    augmentation.settle("rotation", 5.0 if upright else 10.0, "cameras and specimens are never quite level")
+    augmentation.settle("shift", 0.0, "random crops shift already")
+    augmentation.settle("shear", 0.0, "rotation and zoom are enough")
+    augmentation.settle("brightness", 0.4, "as a fraction of the data's standard deviation")
+    augmentation.settle("contrast", 0.25, "lighting and exposure vary")
+    augmentation.settle("border", "reflect", "continues textures")
+
+
+def mirrors_at_prediction(facts: Facts) -> tuple[bool, str]:
+    """Whether predictions are means over mirrored images (test-time augmentation), and why."""
+    if _upright(facts)[0] or not _mirrored(facts):
+        return False, "mirrored images gain nothing where they are not plausible both ways"
+    return True, "images mirrored both ways are averaged: 0.003 to 0.009 mIoU (EXPERIMENTS.md)"
+
+
+def _mirrored(facts: Facts) -> bool:
+    """Whether images could as well be mirrored left to right."""
+    return facts.left_right <= SYMMETRIC and not _sided(facts)[0]
 
 
 def _upright(facts: Facts) -> tuple[bool, str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
-from maskwright.config import Settings, Training
+from maskwright.config import Settings
 from maskwright.models.compact import WIDTHS
+from maskwright.planning.decisions import ResolvedTraining, Section
 
 DEFAULT_MINUTES = 10.0
 """Proposed where a step's time is not measured."""
@@ -24,7 +24,7 @@ MANY_STEPS = 5000
 cores come so far in half an hour at the earliest."""
 WIDER = (3.0, 2.0, 1.5)
 USEFUL = 0.85
-"""Share of a budget of minutes that goes into steps; the rest is reading, validation and views (EXPERIMENTS.md)."""
+"""Fraction of a budget of minutes that goes into steps; the rest is reading, validation and views (EXPERIMENTS.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,44 +52,70 @@ class Outlook:
 
 
 def decide_budget(
-    planned: Callable[[], Settings], step_seconds: Callable[[Training], float] | None, decide: Any, *, fixed: bool
+    training: Section, step_seconds: Callable[[ResolvedTraining], float] | None, *, fixed: bool
 ) -> Outlook | None:
-    """Length and width, from the time of a step; `fixed` says that weights fix the network."""
-    training = planned().training
+    """Length and width, from the time of a step, once all else of `training` is decided.
+
+    Parameters
+    ----------
+    training
+        The section, of which `minutes` and `model_options` may still be open.
+    step_seconds
+        Measures a step; without it nothing is known of the machine, and there is no outlook.
+    fixed
+        Whether weights fix the network, so that it cannot become wider.
+    """
+    steps = training.given("steps", 0)
     if step_seconds is None:
-        if training.steps is None:
-            decide("training", "minutes", DEFAULT_MINUTES, "no budget was given; --minutes or --steps sets one")
+        if not steps:
+            training.settle("minutes", DEFAULT_MINUTES, "no budget was given; --minutes or --steps sets one")
         return None
-    seconds = mean_seconds(training, step_seconds)
-    if training.steps is not None:
-        return Outlook(step_seconds=seconds, steps=training.steps, minutes=training.steps * seconds / 60 / USEFUL)
-    minutes = decide(
-        "training", "minutes", proposed(seconds),
+    planned = _resolved(training)
+    if steps:
+        # Steps that were asked for are steps: the clock only tells how long they take, and decides nothing.
+        seconds = mean_seconds(planned, step_seconds, by_steps=True)
+        return Outlook(step_seconds=seconds, steps=steps, minutes=steps * seconds / 60 / USEFUL)
+    seconds = mean_seconds(planned, step_seconds, by_steps=False)
+    minutes = training.settle(
+        "minutes", proposed(seconds),
         f"no budget was given: time for about {PROPOSED_STEPS} steps of {seconds:.2g} s; --minutes sets another",
         "machine",
     )  # fmt: skip
-    steps = USEFUL * 60 * minutes / seconds
-    if (training.model or "").startswith("compact-") and not training.model_options and not fixed:
-        factor = next((factor for factor in WIDER if steps / factor**2 >= MANY_STEPS), 1.0)
+    affordable = USEFUL * 60 * minutes / seconds
+    if planned.model.startswith("compact-") and not planned.model_options and not fixed:
+        # A step of a network f times as wide takes about f^2 times as long.
+        factor = next((factor for factor in WIDER if affordable / factor**2 >= MANY_STEPS), 1.0)
         if factor > 1:
             widths = [8 * round(width * factor / 8) for width in WIDTHS]
-            decide(
-                "training", "model_options", {"widths": widths},
+            training.settle(
+                "model_options", {"widths": widths},
                 f"{factor:g} times as wide: even so the time is enough for {MANY_STEPS} steps and more", "machine",
             )  # fmt: skip
-            seconds = mean_seconds(planned().training, step_seconds)
-            steps = USEFUL * 60 * minutes / seconds
-    return Outlook(step_seconds=seconds, steps=int(steps), minutes=minutes)
+            seconds = mean_seconds(_resolved(training), step_seconds, by_steps=False)
+            affordable = USEFUL * 60 * minutes / seconds
+    return Outlook(step_seconds=seconds, steps=int(affordable), minutes=minutes)
 
 
-def mean_seconds(training: Training, step_seconds: Callable[[Training], float]) -> float:
-    """Of a step, over a run that begins with a share of halved views: of its steps, or of its time."""
-    whole, share = step_seconds(training), training.progressive or 0.0
-    if not share or training.crop is None:
+def mean_seconds(
+    training: ResolvedTraining, step_seconds: Callable[[ResolvedTraining], float], *, by_steps: bool
+) -> float:
+    """Mean time of a step over a run that begins with halved views.
+
+    `progressive` is a fraction of the run's steps if its budget counts steps (`by_steps`), else of its time; halved
+    views fill that time with more steps, so the mean is then harmonic.
+    """
+    whole, fraction = step_seconds(training), training.progressive
+    if not fraction:
         return whole
     height, width = training.crop
     half = step_seconds(replace(training, crop=(max(1, height // 2), max(1, width // 2))))
-    return share * half + (1 - share) * whole if training.steps else 1 / (share / half + (1 - share) / whole)
+    return fraction * half + (1 - fraction) * whole if by_steps else 1 / (fraction / half + (1 - fraction) / whole)
+
+
+def _resolved(training: Section) -> ResolvedTraining:
+    """What is decided so far; the length alone may be missing."""
+    values = {name: decision.value for name, decision in training.decisions.items()}
+    return ResolvedTraining.of(Settings.from_dict({"training": values}, "plan").training)
 
 
 def proposed(step_seconds: float) -> float:

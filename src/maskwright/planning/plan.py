@@ -18,11 +18,12 @@ import torch
 from torch import nn
 
 from maskwright import runs
-from maskwright.config import PIXEL_LOSSES, Settings, Training, loss_terms
+from maskwright.config import CACHE, PIXEL_LOSSES, SEED, VAL_SHARE, Settings, loss_terms
 from maskwright.errors import RunError, SettingError
 from maskwright.models import build
-from maskwright.planning.augmentation import decide_augmentation
+from maskwright.planning.augmentation import decide_augmentation, mirrors_at_prediction
 from maskwright.planning.budget import Outlook, decide_budget
+from maskwright.planning.decisions import Budget, Decision, ResolvedTraining, Section, Weights
 from maskwright.planning.fingerprint import SHRUNK, Facts
 
 VIEW = 256
@@ -35,7 +36,7 @@ PASSES = 5.0
 """Passes over all pixels of the training images, below which seeing them smaller gains more than it blurs: clothes gain
 at 2 and 4, aerial images lose at 14 (EXPERIMENTS.md)."""
 PROGRESSIVE = 0.4
-"""Share of a run with views at half their resolution (EXPERIMENTS.md)."""
+"""Fraction of a run with views at half their resolution (EXPERIMENTS.md)."""
 LEAST_HALVED = 128
 """Shorter side of a view, as the network sees it, below which it is not halved."""
 
@@ -54,7 +55,7 @@ NORMALIZED_RATE, ATTENTION_RATE, PLAIN_RATE = 1e-3, 3e-4, 1e-4
 activations grow with the weights."""
 
 
-class Haste(NamedTuple):
+class BudgetLimits(NamedTuple):
     """What the time does not suffice for, at the pace of the plan that has all of it."""
 
     fine: bool = False
@@ -62,29 +63,6 @@ class Haste(NamedTuple):
     passes: float = math.inf
     """Passes over all pixels of the training images at their own size; infinite where they do not count, because the
     scale is another, or the views are the user's choice."""
-
-
-class Weights(NamedTuple):
-    """What the plan has to know of weights that training starts from."""
-
-    normalized: bool
-    """Whether it is known how the images they were made with were normalised."""
-    encoder: bool
-    """Whether they are an encoder's, trained on other images."""
-
-
-UNREAD = Weights(normalized=True, encoder=False)
-"""Before the file is read, which needs the network, which needs a plan."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decision:
-    """One number of the plan."""
-
-    value: Any
-    reason: str
-    source: str
-    """given (by the user), recipe, data, machine (its speed, measured), or default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +75,22 @@ class Plan:
     facts: dict[str, Any]
     outlook: Outlook | None = None
     """None where a step's time was not measured."""
+
+    @property
+    def training(self) -> ResolvedTraining:
+        """How a step is made: what the training code goes by.
+
+        Raises
+        ------
+        RunError
+            If the plan's file leaves something open.
+        """
+        return ResolvedTraining.of(self.settings.training)
+
+    @property
+    def budget(self) -> Budget:
+        """How long the run lasts."""
+        return Budget.of(self.settings.training)
 
     def to_toml(self) -> str:
         """The text of `plan.toml`."""
@@ -157,7 +151,7 @@ def make_plan(
     given: Settings | None = None,
     recipe: str | None = None,
     weights: Weights | None = None,
-    step_seconds: Callable[[Training], float] | None = None,
+    step_seconds: Callable[[ResolvedTraining], float] | None = None,
     like: Plan | None = None,
 ) -> Plan:
     """Decide what `settings` leave open.
@@ -183,20 +177,22 @@ def make_plan(
 
     if like is not None:
         decisions = {section: names | decisions[section] for section, names in like.decisions.items()}
-    plan = _decided(decisions, facts, weights, step_seconds, Haste())
-    steps = plan.settings.training.steps if plan.outlook is None else plan.outlook.steps
-    if steps is None or weights is not None:
+    plan = _decided(decisions, facts, weights, step_seconds, BudgetLimits())
+    steps = plan.budget.steps if plan.outlook is None else plan.outlook.steps
+    if not steps or weights is not None:
         return plan
-    trained = plan.settings.training
-    haste = Haste(
-        fine=_fine_views(trained, steps, facts) < FINE_VIEWS,
-        passes=math.inf if "crop" in decisions["training"] else _passes(trained, steps, facts),
+    # Only now is it known how many steps there is time for. Where they do not suffice, what the user left open is
+    # decided once more; a smaller scale or a coarser network only makes steps faster, so there is no third time.
+    planned = plan.training
+    limits = BudgetLimits(
+        fine=_fine_views(planned, steps, facts) < FINE_VIEWS,
+        passes=math.inf if "crop" in decisions["training"] else _passes(planned, steps, facts),
     )
     open_to_it = {name for name in ("model", "scale") if name not in decisions["training"]}
-    if ("model" in open_to_it and _network(facts, haste)[0] != trained.model) or (
-        "scale" in open_to_it and _scale(facts, haste)[0] != trained.scale
+    if ("model" in open_to_it and _network(facts, limits)[0] != planned.model) or (
+        "scale" in open_to_it and _scale(facts, limits)[0] != planned.scale
     ):
-        return _decided(decisions, facts, weights, step_seconds, haste)
+        return _decided(decisions, facts, weights, step_seconds, limits)
     return plan
 
 
@@ -204,76 +200,88 @@ def _decided(
     given: dict[str, dict[str, Decision]],
     facts: Facts,
     weights: Weights | None,
-    step_seconds: Callable[[Training], float] | None,
-    haste: Haste,
+    step_seconds: Callable[[ResolvedTraining], float] | None,
+    limits: BudgetLimits,
 ) -> Plan:
-    """The plan with these decisions given."""
-    decisions = {section: dict(names) for section, names in given.items()}
+    """The plan with these decisions given: the network and its views first, the budget last."""
+    training, augmentation = Section(given["training"]), Section(given["augmentation"])
 
-    def decide(section: str, name: str, value: Any, reason: str, source: str = "default") -> Any:
-        decided = decisions[section].setdefault(name, Decision(value=value, reason=reason, source=source))
-        return decided.value
-
-    if weights is not None and weights.normalized:
-        decide("training", "normalization", "weights", "what the pretrained weights were made with")
-    if weights is not None and weights.encoder:
-        decide("training", "layer_decay", 0.75, "pretrained layers change less, the first ones least")
-    options = decisions["training"]["model_options"].value if "model_options" in decisions["training"] else {}
-    _decide_training(facts, options, decide, haste, tuned=weights is not None)
-    decide_augmentation(facts, decisions["training"]["crop"].value, decide)
+    _decide_training(training, facts, weights, limits)
+    decide_augmentation(augmentation, facts, training.decisions["crop"].value)
+    training.settle("tta", *mirrors_at_prediction(facts))
 
     def planned() -> Settings:
-        values = {section: {name: d.value for name, d in names.items()} for section, names in decisions.items()}
+        sections = {"training": training.decisions, "augmentation": augmentation.decisions}
+        values = {
+            section: {name: decision.value for name, decision in names.items()}
+            for section, names in (given | sections).items()
+        }
         return Settings.from_dict(values, "plan")
 
+    # Before the machine is measured: a contradiction should not take seconds to be refused.
     _refuse_contradictions(planned(), facts, weights)
-    outlook = decide_budget(planned, step_seconds, decide, fixed=weights is not None)
+    outlook = decide_budget(training, step_seconds, fixed=weights is not None)
+    decisions = given | {"training": training.decisions, "augmentation": augmentation.decisions}
     return Plan(settings=planned(), decisions=decisions, facts=facts.to_dict(), outlook=outlook)
 
 
-def _decide_training(facts: Facts, options: dict[str, Any], decide: Any, haste: Haste, *, tuned: bool) -> None:
-    """Network, view, optimiser; `tuned` says that weights are at hand, so that training only changes them."""
-    model = decide("training", "model", *_network(facts, haste))
-    decide("training", "normalization", "data", "mean and deviation of the training images", "data")
-    scale = decide("training", "scale", *_scale(facts, haste))
+def _decide_training(training: Section, facts: Facts, weights: Weights | None, limits: BudgetLimits) -> None:
+    """Network, view, optimiser, top-down: each rule may use what stands above it."""
+    # What the network is. The normalisation goes with the weights, which know nothing of these images' values.
+    model = training.settle("model", *_network(facts, limits))
+    if weights is not None and weights.normalized:
+        training.settle("normalization", "weights", "what the pretrained weights were made with")
+    else:
+        training.settle("normalization", "data", "mean and standard deviation of the training images", "data")
+
+    # What it is shown: at which scale, how much of an image at a time, and how many views in a step. A view is a
+    # multiple of the deepest stride, 32 pixels as the network sees them, so that nothing has to be padded.
+    scale = training.settle("scale", *_scale(facts, limits))
     edge = round(VIEW / scale)
     multiple = round(32 / scale)
     height, width = (min(edge, multiple * math.ceil(size[1] / multiple)) for size in (facts.height, facts.width))
     at_scale = "" if scale == 1 else f", which the network sees at {VIEW}"
-    crop = decide(
-        "training", "crop", [height, width],
+    crop = training.settle(
+        "crop", [height, width],
         f"views of {edge} pixels{at_scale}, where images ({facts.height[1]} x {facts.width[1]}) allow it", "data",
     )  # fmt: skip
-    ours = model.startswith("compact-") and not tuned
-    decide("training", "progressive", *_progressive(min(crop) * scale, _thickness(facts)[0], model, ours), "data")
-    decide("training", "batch", 8, "views of one step")
-    decide("training", "accumulate", 1, "a whole batch at once; more parts only if the memory does not suffice")
-    optimizer = decide(
-        "training", "optimizer", "muon" if ours else "adamw",
+    # Rules measured on our own networks from scratch are not extended to others, or to weights that are only tuned.
+    ours = model.startswith("compact-") and weights is None
+    training.settle("progressive", *_progressive(min(crop) * scale, _thickness(facts)[0], model, ours), "data")
+    training.settle("batch", 8, "views of one step")
+    training.settle("accumulate", 1, "a whole batch at once; more parts only if the memory does not suffice")
+
+    # How it learns.
+    optimizer = training.settle(
+        "optimizer", "muon" if ours else "adamw",
         f"learns {model} from scratch in fewest steps" if ours else "robust, whatever the network and its weights",
     )  # fmt: skip
-    peak, why = _peak_rate(model, options)
-    decide("training", "lr", peak, why)
-    decide("training", "layer_decay", 1.0, "all layers learn at the same rate")
-    decide("training", "schedule", "cosine", "ends at 0, whatever the budget")
-    decide("training", "warmup", 0.1, "share of the run")
-    decide("training", "weight_decay", 0.0 if optimizer == "adam" else 0.01, f"usual for {optimizer}")
-    loss = decide("training", "loss", "ce+dice", "cross-entropy for calibration, Dice for rare classes")
-    if "ce" in {name for _, name in loss_terms(loss)}:
-        decide("training", "label_smoothing", 0.0, "the masks are taken at their word")
-    decide(
-        "training", "precision", "bf16" if facts.bfloat16 else "fp32",
-        "this machine multiplies bfloat16 numbers faster; weights and loss stay float32" if facts.bfloat16 else
-        "this machine has no instructions for bfloat16 numbers", "machine",
-    )  # fmt: skip
-    decide("training", "class_weighting", 0.0, "Dice already counts classes equally")
-    decide("training", "class_share", 0.33, "a third of the views shows a random class, as nnU-Net does")
-    decide("training", "gradient_clip", 10.0, "stops a single bad batch")
-    decide("training", "ema", 0.98, "averages the last 50 steps")
-    decide("training", "val_share", 0.1, "held out to pick the best weights")
-    decide("training", "seed", 0, "same seed, same result")
-    decide("training", "cache", 2.0, "GiB of decoded images")
-    decide("training", "compile", False, "compiling takes a minute or more, and gains nothing on a processor")
+    training.settle("lr", *_peak_rate(model, training.given("model_options", {})))
+    if weights is not None and weights.encoder:
+        training.settle("layer_decay", 0.75, "pretrained layers change less, the first ones least")
+    else:
+        training.settle("layer_decay", 1.0, "all layers learn at the same rate")
+    training.settle("schedule", "cosine", "ends at 0, whatever the budget")
+    training.settle("warmup", 0.1, "fraction of the run")
+    training.settle("weight_decay", 0.0 if optimizer == "adam" else 0.01, f"usual for {optimizer}")
+    loss = training.settle("loss", "ce+dice", "cross-entropy for calibration, Dice for rare classes")
+    if "ce" in {name for _, name in loss_terms(loss)}:  # elsewhere it would have no effect
+        training.settle("label_smoothing", 0.0, "the masks are taken at their word")
+    if facts.bfloat16:
+        why = "this machine multiplies bfloat16 numbers faster; weights and loss stay float32"
+        training.settle("precision", "bf16", why, "machine")
+    else:
+        training.settle("precision", "fp32", "this machine has no instructions for bfloat16 numbers", "machine")
+    training.settle("class_weighting", 0.0, "Dice already counts classes equally")
+    training.settle("class_share", 0.33, "a third of the views shows a random class, as nnU-Net does")
+    training.settle("gradient_clip", 10.0, "stops a single bad batch")
+    training.settle("ema", 0.98, "averages the last 50 steps")
+
+    # What is known before the plan: the samples were split, and read, with these already.
+    training.settle("val_share", VAL_SHARE, "held out to pick the best weights")
+    training.settle("seed", SEED, "same seed, same result")
+    training.settle("cache", CACHE, "GiB of decoded images")
+    training.settle("compile", False, "compiling takes a minute or more, and gains nothing on a processor")
 
 
 def _thickness(facts: Facts) -> tuple[float, float, int]:
@@ -282,7 +290,7 @@ def _thickness(facts: Facts) -> tuple[float, float, int]:
     return sum(thick for thick, _ in of_class) / len(of_class), *min(of_class)
 
 
-def _network(facts: Facts, haste: Haste) -> tuple[str, str, str]:
+def _network(facts: Facts, limits: BudgetLimits) -> tuple[str, str, str]:
     """The network, why, and the source."""
     thick, least, finest = _thickness(facts)
     fine = f"{least:.0%} of the pixels of class {finest} lie 3 pixels inside"
@@ -290,7 +298,7 @@ def _network(facts: Facts, haste: Haste) -> tuple[str, str, str]:
     if thick < THIN:
         why = f"{mean}, below the {THIN:.0%} at which detail needs 1/2"
         return "compact-2", f"a residual U-Net at 1/2 of the resolution: {why}", "data"
-    if least < FINE and not haste.fine:
+    if least < FINE and not limits.fine:
         return "compact-2", f"a residual U-Net at 1/2 of the resolution: {fine}, which 1/4 would blur", "data"
     if least < FINE:
         why = f"{fine}, but there is no time for the {FINE_VIEWS:,} views of it from which 1/2 gains"
@@ -298,7 +306,7 @@ def _network(facts: Facts, haste: Haste) -> tuple[str, str, str]:
     return "compact-4", f"a residual U-Net at 1/4 of the resolution: {mean}, and no class is fine", "data"
 
 
-def _scale(facts: Facts, haste: Haste) -> tuple[float, str, str]:
+def _scale(facts: Facts, limits: BudgetLimits) -> tuple[float, str, str]:
     """The smallest working scale that shows enough pixels and keeps the classes, why, and the source."""
     shorter = min(facts.height[1], facts.width[1])
     for scale, iou in reversed(list(zip(SHRUNK, facts.shrunk_iou, strict=False))):
@@ -308,32 +316,32 @@ def _scale(facts: Facts, haste: Haste) -> tuple[float, str, str]:
                 f"keep an IoU of {iou:.3f}: so more is seen at a time, and sooner"
             ), "data"  # fmt: skip
     thick, least, _ = _thickness(facts)
-    if haste.passes < PASSES and thick >= THIN and least >= FINE:
+    if limits.passes < PASSES and thick >= THIN and least >= FINE:
         for scale, iou in zip(SHRUNK, facts.shrunk_iou, strict=False):
             if scale * shorter >= RUSHED_ENOUGH and iou >= RUSHED_KEPT:
                 return scale, (
-                    f"there is time to see images {haste.passes:.1f} times at their own size; reduced to {scale:g}, "
+                    f"there is time to see images {limits.passes:.1f} times at their own size; reduced to {scale:g}, "
                     f"where their masks keep an IoU of {iou:.3f}, they are seen more often, and more of them at a time"
                 ), "machine"  # fmt: skip
     return 1.0, "images are seen at their own size: they are not large, or their classes are too fine to shrink", "data"
 
 
-def _fine_views(training: Training, steps: int, facts: Facts) -> float:
+def _fine_views(training: ResolvedTraining, steps: int, facts: Facts) -> float:
     """Views of images with the finest class in so many steps."""
     finest = _thickness(facts)[2]
-    return steps * (training.batch or 1) * (facts.image_share[finest] if facts.image_share else 1.0)
+    return steps * training.batch * (facts.image_share[finest] if facts.image_share else 1.0)
 
 
-def _passes(training: Training, steps: int, facts: Facts) -> float:
+def _passes(training: ResolvedTraining, steps: int, facts: Facts) -> float:
     """Passes over all pixels of the training images in so many steps; infinite at a working scale."""
-    if training.scale != 1 or training.crop is None:
+    if training.scale != 1:
         return math.inf
-    seen = steps * (training.batch or 1) * training.crop[0] * training.crop[1]
+    seen = steps * training.batch * training.crop[0] * training.crop[1]
     return seen / (facts.images * facts.height[1] * facts.width[1])
 
 
 def _progressive(view: float, thick: float, model: str, ours: bool) -> tuple[float, str]:
-    """The share of the run with halved views, and why; `view` is the shorter side of a view as the network sees it."""
+    """The fraction of the run with halved views, and why; `view` is a view's shorter side as the network sees it."""
     if not ours:
         return 0.0, f"views keep their resolution: not tried with {model}, or with weights from elsewhere"
     if thick < THIN:

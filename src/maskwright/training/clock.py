@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from maskwright.config import Training
+from maskwright.planning.decisions import Budget
 from maskwright.training.checkpoint import Progress
 
 VALIDATIONS = 10
@@ -29,22 +29,22 @@ class Clock:
         return time.time() - self.started + self.before
 
 
-def share(settings: Training, done: Progress, clock: Clock) -> float:
+def share(budget: Budget, done: Progress, clock: Clock) -> float:
     """How much of the run (of its last leg, if it was continued) is over: by steps, or by the clock.
 
     By the clock, the last validation and the exit are kept free.
     """
-    if settings.steps:
-        return min(1.0, (done.step - done.first) / (settings.steps - done.first))
-    limit = 60 * (settings.minutes or 0.0)
+    if budget.steps:
+        return min(1.0, (done.step - done.first) / (budget.steps - done.first))
+    limit = 60 * budget.minutes
     reserve = EXIT_SECONDS + done.validation_seconds
     now = (clock.elapsed() - done.begun) / max(limit - done.begun - reserve, 1e-3)
     return min(1.0, max(done.share, now))  # a validation that was quicker than the last does not turn time back
 
 
-def next_validation(done: Progress, settings: Training, elapsed: float) -> float:
+def next_validation(done: Progress, budget: Budget, elapsed: float) -> float:
     """Share of the run at the next validation. With `--steps` the clock has no say, so that results repeat exactly."""
     gap = 1 / VALIDATIONS
-    if not settings.steps and done.share:
+    if not budget.steps and done.share:
         gap = max(gap, min(0.3, done.validation_seconds / (VALIDATION_SHARE * elapsed / done.share)))
     return done.share + gap

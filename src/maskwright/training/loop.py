@@ -21,11 +21,11 @@ from torch import nn
 
 from maskwright import runs
 from maskwright.augment.loader import Batch, Loader, Store
-from maskwright.config import Training
 from maskwright.datasets.samples import Sample
 from maskwright.errors import TrainingError
 from maskwright.models.segmenter import Segmenter
 from maskwright.models.weights import save_weights
+from maskwright.planning.decisions import Budget, ResolvedTraining
 from maskwright.training import checkpoint, distributed
 from maskwright.training.checkpoint import Progress
 from maskwright.training.clock import VALIDATIONS, Clock, next_validation, share
@@ -59,7 +59,8 @@ def train(
     loader: Loader,
     validation: tuple[Store, Sequence[Sample]],
     classes: int,
-    settings: Training,
+    settings: ResolvedTraining,
+    budget: Budget,
     loss_function: Loss,
     clock: Clock,
     *,
@@ -76,11 +77,9 @@ def train(
     device = next(segmenter.parameters()).device
     writes = distributed.rank() == 0
     segmenter.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = make_optimizer(
-        settings.optimizer or "", segmenter, settings.lr or 0.0, settings.weight_decay or 0.0, settings.layer_decay or 1
-    )
+    optimizer = make_optimizer(settings.optimizer, segmenter, settings.lr, settings.weight_decay, settings.layer_decay)
     average = Average(segmenter, settings.ema) if settings.ema else None
-    done = Progress(next_validation=1 / VALIDATIONS, begun=clock.elapsed(), parts=settings.accumulate or 1)
+    done = Progress(next_validation=1 / VALIDATIONS, begun=clock.elapsed(), parts=settings.accumulate)
     if resume:
         done = checkpoint.load(run, segmenter, optimizer, average)
         clock = Clock(started=clock.started, before=done.elapsed)
@@ -117,7 +116,7 @@ def train(
                         done.best, done.best_step = miou, done.step
                     done.highest = max(done.highest, miou or 0.0)
                 done.validation_seconds = time.monotonic() - start
-                done.next_validation = next_validation(done, settings, clock.elapsed() - done.begun)
+                done.next_validation = next_validation(done, budget, clock.elapsed() - done.begun)
                 iou = None if scores is None else [None if math.isnan(v) else round(v, 5) for v in scores.iou.tolist()]
                 log.write(
                     "validation", step=done.step, seconds=clock.elapsed(), miou=miou, iou=iou, images=len(checked)
@@ -143,14 +142,14 @@ def train(
             # One step.
             tick = time.monotonic()
             batch = next(batches)
-            halves = done.first == 0 and done.share < (settings.progressive or 0.0)  # a continued run has had its share
+            halves = done.first == 0 and done.share < settings.progressive  # a continued run has had its share
             shown = batch.halved() if halves else batch
             trained.train()
-            share_of_peak = done.peak * rate(done.share, settings.warmup or 0.0, settings.schedule or "cosine")
+            share_of_peak = done.peak * rate(done.share, settings.warmup, settings.schedule)
             for group in optimizer.param_groups:
-                group["lr"] = (settings.lr or 0.0) * share_of_peak * group["rate"]
+                group["lr"] = settings.lr * share_of_peak * group["rate"]
             while True:
-                torch.manual_seed(_seed_of(settings.seed or 0, done.step))
+                torch.manual_seed(_seed_of(settings.seed, done.step))
                 optimizer.zero_grad(set_to_none=True)
                 try:
                     value = _gradients(model, segmenter.auxiliary, shown, done.parts, loss_function, bf16=bf16)
@@ -165,7 +164,7 @@ def train(
                 raise TrainingError(
                     f"The loss became {value} at step {done.step}, on {', '.join(batch.ids)}. Expected a finite "
                     f"number. Look at these images for extreme values; else lower the rate, for example "
-                    f"--lr {(settings.lr or 0.0) / 3:.1e}.{kept}"
+                    f"--lr {settings.lr / 3:.1e}.{kept}"
                 )
             if settings.gradient_clip:
                 torch.nn.utils.clip_grad_norm_(segmenter.parameters(), settings.gradient_clip)
@@ -173,7 +172,7 @@ def train(
             if average is not None:
                 average.update(segmenter, done.step)
             done.step += 1
-            done.share = share(settings, done, clock)
+            done.share = share(budget, done, clock)
 
             # Log.
             speed = distributed.count() * len(batch.ids) / max(time.monotonic() - tick, 1e-9)
@@ -183,7 +182,7 @@ def train(
                 seconds=clock.elapsed(),
                 share=done.share,
                 loss=value,
-                lr=(settings.lr or 0.0) * share_of_peak,
+                lr=settings.lr * share_of_peak,
                 images_per_second=speed,
             )
             left = (clock.elapsed() - done.begun) * (1 - done.share) / max(done.share, 1e-9)
@@ -229,7 +228,7 @@ def _gradients(
     return total
 
 
-def _due(done: Progress, settings: Training) -> bool:
+def _due(done: Progress, settings: ResolvedTraining) -> bool:
     if settings.validate_every:
         return done.step % settings.validate_every == 0
     return done.share >= done.next_validation

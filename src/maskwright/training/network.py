@@ -6,15 +6,15 @@ from typing import Any
 
 from torch import nn
 
-from maskwright.config import Training
 from maskwright.errors import SettingError
 from maskwright.models.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD
 from maskwright.models.segmenter import Segmenter
 from maskwright.models.weights import Origin
+from maskwright.planning.decisions import ResolvedTraining
 from maskwright.planning.fingerprint import Facts
 
 
-def describe(training: Training, facts: Facts, classes: int, origin: Origin | None = None) -> dict[str, Any]:
+def describe(training: ResolvedTraining, facts: Facts, classes: int, origin: Origin | None = None) -> dict[str, Any]:
     """The `network` of `run.json`; see `make_segmenter`. `origin` is that of pretrained weights, once they are read.
 
     Raises SettingError for a normalisation by the range of a type that has none.

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import torch
 
 from maskwright.augment.loader import working_size
-from maskwright.config import Training
 from maskwright.models import build
 from maskwright.models.segmenter import Segmenter
+from maskwright.planning.decisions import ResolvedTraining
 from maskwright.training.losses import make_loss
 from maskwright.training.memory import keep_freed_memory
 from maskwright.training.optim import make_optimizer
@@ -21,23 +21,20 @@ TIMED = 2
 """Timed steps, after one that warms up; the faster one counts, since only other programs make a step slower."""
 
 
-def step_seconds(training: Training, channels: int, classes: int, device: torch.device) -> float:
+def step_seconds(training: ResolvedTraining, channels: int, classes: int, device: torch.device) -> float:
     """Seconds that one optimiser step of a planned training takes on this device, without the making of its views.
 
     On a processor this costs about as much as one step. The random numbers that it draws are its own.
     """
-    assert training.model is not None, "the network is planned"
-    assert training.crop is not None, "and so are the views"
-    batch = training.batch or 1
+    batch, scale = training.batch, training.scale
     views = batch if device.type != "cpu" else min(VIEWS, batch)
     keep_freed_memory()
     with torch.random.fork_rng():
         network = build(training.model, channels, classes, training.model_options)
-        scale = training.scale or 1.0
         segmenter = Segmenter(network, mean=[0.0] * channels, std=[1.0] * channels, scale=scale).at_working_scale()
         segmenter.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizer = make_optimizer(training.optimizer or "adamw", segmenter, 1e-6, 0.0)
-        loss_function = make_loss(training.loss or "ce", None, 0.0)
+        optimizer = make_optimizer(training.optimizer, segmenter, 1e-6, 0.0)
+        loss_function = make_loss(training.loss, None, 0.0)
         size = working_size(training.crop, scale)
         image_BCHW = torch.rand(views, channels, *size, device=device)
         target_BHW = torch.randint(classes, (views, *size), device=device)

@@ -16,13 +16,14 @@ import torch
 
 from maskwright import runs
 from maskwright.augment.loader import Loader, Store, default_workers
-from maskwright.config import Settings, Training, load_recipe
+from maskwright.config import CACHE, Settings, load_recipe
 from maskwright.datasets.samples import Dataset
 from maskwright.errors import RunError, SettingError
 from maskwright.models.segmenter import Segmenter
 from maskwright.models.weights import load_pretrained
+from maskwright.planning.decisions import UNREAD, ResolvedTraining, Weights
 from maskwright.planning.fingerprint import Facts, gather
-from maskwright.planning.plan import UNREAD, Plan, Weights, make_plan
+from maskwright.planning.plan import Plan, make_plan
 from maskwright.predict.predictor import best_device, make_segmenter
 from maskwright.training import checkpoint, distributed
 from maskwright.training.checkpoint import Progress
@@ -36,7 +37,6 @@ from maskwright.training.split import Say, Shares, check_same, share_out
 from maskwright.training.validation import validation_samples
 
 GIB = 2**30
-DEFAULT_CACHE = 2.0
 CONTINUED = 0.3
 """Share of the peak rate with which a finished run learns on: high enough to move, low enough to keep what it knows."""
 
@@ -97,9 +97,9 @@ def prepare(
         plan = make_plan(settings, facts, given=given, recipe=recipe, step_seconds=step_seconds, like=like)
     else:
         plan = make_plan(settings, facts, given=given, recipe=recipe, weights=UNREAD, like=like)
-    distributed.slots(plan.settings.training.batch or 1)
-    torch.manual_seed(plan.settings.training.seed or 0)
-    network = describe(plan.settings.training, facts, classes)
+    distributed.slots(plan.training.batch)
+    torch.manual_seed(plan.training.seed)
+    network = describe(plan.training, facts, classes)
     segmenter = make_segmenter(network)
     if pretrained is not None:
         origin = load_pretrained(segmenter.network, pretrained)
@@ -111,7 +111,7 @@ def prepare(
         plan = make_plan(
             settings, facts, given=given, recipe=recipe, weights=weights, step_seconds=step_seconds, like=like
         )
-        network = describe(plan.settings.training, facts, classes, origin)
+        network = describe(plan.training, facts, classes, origin)
         segmenter = around(segmenter.network, network)
     prepared = Prepared(
         data=data,
@@ -148,7 +148,7 @@ def start(
             "classes": shares.training.classes.to_dict(),
             "network": prepared.network,
             "preparation": settings.to_dict()["preparation"],
-            "tta": _tta(settings),
+            "tta": _tta(prepared.plan),
             "input": _input(prepared.store),
             "data": {
                 "path": str(prepared.data.resolve()),
@@ -195,7 +195,7 @@ def resume(
             )
         if content["scores"] and runs.read_json(run / runs.RESUME / checkpoint.STATE).get("finished"):
             raise RunError(
-                f"{run} is finished: its budget of {_budget(plan.settings.training)} is used up. "
+                f"{run} is finished: its budget of {plan.budget} is used up. "
                 "Nothing is left to resume; `maskwright evaluate` and `predict` use it, and "
                 f"`maskwright train --resume {run} --continue-for 30m` trains it on."
             )
@@ -259,9 +259,7 @@ def _train(
     """The part that a fresh and a resumed run share."""
     keep_freed_memory()
     segmenter = prepared.segmenter
-    settings, facts, shares = prepared.plan.settings, prepared.facts, prepared.shares
-    training = settings.training
-    assert training.crop is not None
+    training, facts, shares = prepared.plan.training, prepared.facts, prepared.shares
     device = next(segmenter.parameters()).device
     torch.backends.cudnn.benchmark = device.type == "cuda"
     torch.set_float32_matmul_precision("high" if device.type == "cuda" else "highest")
@@ -278,7 +276,8 @@ def _train(
         (prepared.validation_store, shares.validation.samples),
         len(shares.training.classes),
         training,
-        make_loss(training.loss or "", weights, training.label_smoothing or 0.0),
+        prepared.plan.budget,
+        make_loss(training.loss, weights, training.label_smoothing),
         clock,
         resume=resume,
         show=show,
@@ -296,31 +295,30 @@ def make_loader(prepared: Prepared) -> Loader:
 
     Raises SettingError for an augmentation that does not suit the images.
     """
-    settings, facts = prepared.plan.settings, prepared.facts
-    training, device = settings.training, next(prepared.segmenter.parameters()).device
-    assert training.crop is not None
+    training, facts = prepared.plan.training, prepared.facts
+    device = next(prepared.segmenter.parameters()).device
     # A change of tone by channel is a table for each: worth its time only where channels differ in kind.
     alike = facts.channels == 1 or (facts.channels == 3 and facts.dtype == "uint8")
     return Loader(
         prepared.store,
         prepared.shares.training.samples,
-        augmentation=settings.augmentation,
+        augmentation=prepared.plan.settings.augmentation,
         crop=training.crop,
-        batch=training.batch or 1,
-        class_share=training.class_share or 0.0,
-        seed=training.seed or 0,
+        batch=training.batch,
+        class_share=training.class_share,
+        seed=training.seed,
         mean=float(np.mean(facts.mean)) if alike else facts.mean,
         std=float(np.mean(facts.std)) if alike else facts.std,
-        scale=training.scale or 1.0,
-        slots=distributed.slots(training.batch or 1),
+        scale=training.scale,
+        slots=distributed.slots(training.batch),
         workers=default_workers(device.type),
         pin=device.type == "cuda",
     )
 
 
-def _step_seconds(channels: int, classes: int, device: torch.device, training: Training) -> float:
+def _step_seconds(channels: int, classes: int, device: torch.device, training: ResolvedTraining) -> float:
     """As the first process measures it, each with its share of the batch, so that all processes plan alike."""
-    share = replace(training, batch=len(distributed.slots(training.batch or 1)))
+    share = replace(training, batch=len(distributed.slots(training.batch)))
     (seconds,), _ = distributed.agree((measured(share, channels, classes, device),))
     return seconds
 
@@ -331,16 +329,13 @@ def _locked(run: Path) -> AbstractContextManager[None]:
 
 
 def _store(dataset: Dataset, settings: Settings, like: Store | None = None) -> Store:
-    gib = DEFAULT_CACHE if settings.training.cache is None else settings.training.cache
+    gib = CACHE if settings.training.cache is None else settings.training.cache
     return Store(dataset, settings.preparation, gib * GIB, like)
 
 
-def _tta(settings: Settings) -> dict[str, bool]:
-    on = bool(settings.training.tta)
-    return {
-        "horizontal": on and bool(settings.augmentation.flip_horizontal),
-        "vertical": on and bool(settings.augmentation.flip_vertical),
-    }
+def _tta(plan: Plan) -> dict[str, bool]:
+    on, views = plan.training.tta, plan.settings.augmentation
+    return {"horizontal": on and bool(views.flip_horizontal), "vertical": on and bool(views.flip_vertical)}
 
 
 def _input(store: Store) -> dict[str, Any]:
@@ -353,10 +348,6 @@ def _input(store: Store) -> dict[str, Any]:
         "middle": float(np.median([one.middle for one in seen])),
         "high": max(one.high for one in seen),
     }
-
-
-def _budget(training: Training) -> str:
-    return f"{training.steps} steps" if training.steps else f"{training.minutes:g} min"
 
 
 def _device_name() -> str:

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from maskwright.check.precheck import refuse_errors
-from maskwright.config import Training
+from maskwright.config import SEED, VAL_SHARE, Training
 from maskwright.datasets.formats import open_dataset
 from maskwright.datasets.samples import Dataset
 from maskwright.datasets.splits import folds, hold_out
 from maskwright.errors import RunError
 
-DEFAULT_VAL_SHARE = 0.1
 Say = Callable[[str], None]
 
 
@@ -33,6 +32,7 @@ def share_out(data: Path, training: Training, val: Path | None, fold: int | None
     The validation share is `val`, or the data's own `val` split, or held out; with a `fold`, that part of
     `training.folds`. Raises what `open_dataset`, `hold_out` and `folds` raise.
     """
+    seed = SEED if training.seed is None else training.seed
     dataset = open_dataset(data)
     for note in dataset.notes:
         say(note)
@@ -52,7 +52,7 @@ def share_out(data: Path, training: Training, val: Path | None, fold: int | None
     if fold is not None and training.folds is not None:
         if "val" in splits and "train" in splits:
             left = f"; {data / 'val'} is not used{left}"
-        parts, how = folds(pool.samples, training.folds, training.seed or 0)
+        parts, how = folds(pool.samples, training.folds, seed)
         kept = tuple(sample for place, part in enumerate(parts) if place != fold for sample in part)
         return Shares(
             training=pool.with_samples(kept),
@@ -63,8 +63,8 @@ def share_out(data: Path, training: Training, val: Path | None, fold: int | None
         validation = dataset.split("val")
         how = f"validation on the {len(validation.samples)} samples of {data / 'val'}"
         return Shares(training=pool, validation=validation, how=how)
-    share = DEFAULT_VAL_SHARE if training.val_share is None else training.val_share
-    kept, held, how = hold_out(pool.samples, share, training.seed or 0)
+    share = VAL_SHARE if training.val_share is None else training.val_share
+    kept, held, how = hold_out(pool.samples, share, seed)
     return Shares(training=pool.with_samples(kept), validation=pool.with_samples(held), how=how + left)
 
 
