@@ -1,6 +1,6 @@
 """Every setting, once: these frozen dataclasses are the TOML recipe, the command-line options and what a run remembers.
 
-A setting that is None is left to the plan (`train/plan.py`), or is off where the comment says so. Contradictions are
+A setting that is None is left to the plan (`planning/plan.py`), or is off where the comment says so. Contradictions are
 refused when a section is made. The text under a field is its `--help`.
 """
 
@@ -72,9 +72,9 @@ class Augmentation:
     zoom: tuple[float, float] | None = None
     """Smallest and largest magnification, drawn evenly in its logarithm, for example 0.7 1.4."""
     rotation: float | None = None
-    """Largest turn either way, in degrees."""
+    """Largest rotation either way, in degrees."""
     shift: float | None = None
-    """Largest shift of the view beyond a random crop, as a share of its size."""
+    """Largest shift of the view beyond a random crop, as a fraction of its size."""
     shear: float | None = None
     """Largest shear angle either way, in degrees."""
     flip_horizontal: bool | None = None
@@ -82,45 +82,46 @@ class Augmentation:
     flip_vertical: bool | None = None
     """Mirror top and bottom, half of the time."""
     quarter_turns: bool | None = None
-    """Turn by a random multiple of 90 degrees."""
+    """Rotate by a random multiple of 90 degrees."""
     brightness: float | None = None
-    """Largest brightness shift either way, as a share of the data's standard deviation."""
+    """Largest brightness shift either way, as a fraction of the data's standard deviation."""
     contrast: float | None = None
-    """Largest contrast change, as a share: 0.25 draws factors from 0.75 to 1.25."""
+    """Largest contrast change, as a fraction: 0.25 draws factors from 0.75 to 1.25."""
     border: Border | None = None
     """What a view shows beyond the image's edge (constant: the data's mean); the mask is unlabelled there anyway."""
     whole_image: bool | None = None
     """Show whole images, magnified or reduced to fit the view, instead of crops of them. Off by default."""
     perspective: float | None = None
-    """Tilt the view: largest shift of each of its corners, as a share of its size, at most 0.2. Off by default."""
+    """Perspective: largest shift of each corner of the view, as a fraction of its size, at most 0.2. Off by default."""
     elastic: float | None = None
-    """Bend the view: deviation of the random shifts of a coarse grid, in pixels; U-Net's is 10. Off by default."""
+    """Elastic deformation: standard deviation of the random shifts of a coarse grid, in pixels; U-Net's is 10. Off by
+    default."""
     elastic_grid: int | None = None
     """Points of that grid along the view's shorter side; 3 by default, as in the U-Net paper."""
     saturation: float | None = None
-    """Largest change of saturation, as a share: 0.3 draws factors from 0.7 to 1.3. Needs RGB. Off by default."""
+    """Largest change of saturation, as a fraction: 0.3 draws factors from 0.7 to 1.3. Needs RGB. Off by default."""
     hue: float | None = None
-    """Largest turn of the hue either way, in degrees. Needs RGB. Off by default."""
+    """Largest rotation of the hue either way, in degrees. Needs RGB. Off by default."""
     gamma: tuple[float, float] | None = None
     """Smallest and largest exponent of the values, drawn evenly in its logarithm: 0.7 1.5. Off by default."""
     channel_noise: float | None = None
-    """Largest brightness shift of each channel by itself, as a share of the deviation. Off by default."""
+    """Largest brightness shift of each channel by itself, as a fraction of its standard deviation. Off by default."""
     noise: float | None = None
-    """Largest deviation of Gaussian noise on pixels, as a share of the data's deviation. Off by default."""
+    """Largest standard deviation of Gaussian pixel noise, as a fraction of the data's. Off by default."""
     blur: float | None = None
     """Largest sigma of a Gaussian blur, in pixels of the view. Off by default."""
     low_resolution: float | None = None
-    """Smallest resolution that a view is reduced to and enlarged from, as a share: 0.5. Off by default."""
+    """Lowest resolution that a view is reduced to and enlarged from, as a fraction: 0.5. Off by default."""
     jpeg: int | None = None
     """Lowest JPEG quality, from 1 to 95, for images of 8 bits with 1 or 3 channels. Off by default."""
     cut_out: float | None = None
-    """Largest side of a square that is hidden, as a share of the view's shorter side. Off by default."""
+    """Largest side of a square that is hidden, as a fraction of the view's shorter side. Off by default."""
     degraded: float | None = None
-    """Share of views on which each of noise, blur, low_resolution, jpeg and cut_out acts; 0.25 by default."""
+    """Fraction of views on which each of noise, blur, low_resolution, jpeg and cut_out acts; 0.25 by default."""
     class_mix: float | None = None
-    """Share of views onto which half the classes of another view are pasted (ClassMix). Off by default."""
+    """Fraction of views onto which half the classes of another view are pasted (ClassMix). Off by default."""
     copy_paste: float | None = None
-    """Share of views onto which connected regions of another view are pasted. Off by default."""
+    """Fraction of views onto which connected regions of another view are pasted. Off by default."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
@@ -159,8 +160,8 @@ class Training:
     model_options: dict[str, int | float | bool | str | list[int]] = field(default_factory=dict)
     """Arguments of the network, for example --model-options.depth 8 with fcn-flat."""
     normalization: Normalization | None = None
-    """data: mean and deviation of the training images; image: of each image; unit: the type's range as 0..1; imagenet:
-    of ImageNet's photographs; weights: what the --pretrained weights were made with."""
+    """data: mean and standard deviation of the training images; image: of each image; unit: the type's range as 0..1;
+    imagenet: of ImageNet's photographs; weights: what the --pretrained weights were made with."""
     scale: float | None = None
     """Working scale: the network sees images magnified by this factor, and learns from views reduced by it, below 1."""
     crop: tuple[int, int] | None = None
@@ -168,7 +169,7 @@ class Training:
     batch: int | None = None
     """Views of one optimiser step, of all processes together."""
     accumulate: int | None = None
-    """Parts in which a process makes its share of a batch, one after the other, to save memory."""
+    """Parts into which a process splits its views of a batch, computed one after the other to save memory."""
     optimizer: Literal["muon", "adamw", "adam", "sgd"] | None = None
     """Optimiser."""
     lr: float | None = None
@@ -179,18 +180,18 @@ class Training:
     schedule: Literal["cosine", "poly", "constant"] | None = None
     """Learning rate over the run; all warm up first."""
     warmup: float | None = None
-    """Share of the run over which the rate rises to its peak."""
+    """Fraction of the run over which the rate rises to its peak."""
     weight_decay: float | None = None
     """Decoupled weight decay, on weights of convolutions only."""
     loss: str | None = None
     """Loss: ce, ohem, focal, dice, generalised-dice, jaccard, lovasz, tversky, focal-tversky, boundary or cldice; or a
     sum such as ce+dice or ce+dice+0.01*boundary."""
     label_smoothing: float | None = None
-    """Share of the truth that cross-entropy spreads over all classes, for example 0.1."""
+    """Fraction of the truth that cross-entropy spreads over all classes, for example 0.1."""
     class_weighting: float | None = None
     """Exponent of inverse class frequency as a weight in cross-entropy: 0 is off, 0.5 is mild, 1 is full."""
     class_share: float | None = None
-    """Share of views centred on a pixel of a random class, so that rare classes are seen."""
+    """Fraction of views centred on a pixel of a random class, so that rare classes are seen."""
     gradient_clip: float | None = None
     """Largest gradient norm; 0 is off."""
     ema: float | None = None
@@ -202,16 +203,16 @@ class Training:
     folds: int | None = None
     """Cross-validation: train this many models, each without another part of the samples, and use them together."""
     validate_every: int | None = None
-    """Steps between validations; by default the plan keeps validation to a small share of the time."""
+    """Steps between validations; by default the plan keeps validation to a small fraction of the time."""
     val_share: float | None = None
-    """Share of the training samples held out for validation."""
+    """Fraction of the training samples held out for validation."""
     seed: int | None = None
     """Seed of every random draw."""
     precision: Literal["bf16", "fp32"] | None = None
     """Numbers of a step's convolutions; weights and losses are always float32."""
     progressive: float | None = None
-    """Share of the run, from its start, in which views are shown at half their resolution, which takes a quarter to a
-    half of the time; 0 is off."""
+    """Fraction of the run, from its start, in which views are shown at half their resolution, which takes a quarter to
+    a half of the time; 0 is off."""
     tta: bool | None = None
     """Predict the mean over mirrored images, where mirrored images are plausible."""
     cache: float | None = None
