@@ -100,8 +100,8 @@ def compared(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, int, s
 
 
 def _without_paths(content: dict[str, Any]) -> dict[str, Any]:
-    """Without what names the folder of the run, or how long something took."""
-    left_out = ("run", "report", "page", "out")
+    """Without what names the folder of the run, or says when it was made or how long it took."""
+    left_out = ("run", "report", "page", "out", "evaluated")
     return {key: value for key, value in content.items() if key not in left_out and "seconds" not in key}
 
 
