@@ -45,13 +45,14 @@ class Layout:
         name = next((item.name for item in table.classes if UNLABELLED in item.values), None)
         if name is None or not self.unlabelled_255:
             return None
+        file = self.table or self.table_place
         return Problem(
             level="error",
             kind="class-table",
-            files=(self.table_place, self.masks_folder),
+            files=(file, self.masks_folder),
             what=f"{self.masks_folder} is a labels folder, where 255 always means unlabelled, but the class table has "
             f"255 for {name!r}.",
-            remedy=f"If 255 is that class in these files, rename the folder to masks; if not, write {self.table_place} "
+            remedy=f"If 255 is that class in these files, rename the folder to masks; if not, write {file} "
             f"with the value that stands for {name!r} here.",
         )
 
