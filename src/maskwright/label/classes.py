@@ -270,7 +270,7 @@ def _first(folder: Path, names: Sequence[str] | None) -> ClassTable:
             remedy=f"Give them, or write {path}.",
             file=path,
         )
-    return infer_classes(mask_values(masks), labels)[0]
+    return infer_classes(mask_values(masks), labels, unlabelled_255=True)[0]
 
 
 def _numbered(table: ClassTable) -> ClassTable:

@@ -48,6 +48,19 @@ def test_labels_and_capital_letters(tmp_path: Path) -> None:
     assert find_layout(tmp_path, masks=True).masks_folder == tmp_path / "Labels"
 
 
+@pytest.mark.parametrize("name", ["labels", "masks"])
+def test_images_directly_beside_the_folder_of_masks(tmp_path: Path, name: str) -> None:
+    touch(tmp_path, "a.png", "b.jpg", f"{name}/a.png", f"{name}/b.png", "classes.toml")
+    found = find_layout(tmp_path, masks=True)
+    assert [sample.id for sample in found.samples] == ["a", "b"]
+    assert found.masks_folder == tmp_path / name
+    assert found.table == tmp_path / "classes.toml"
+    assert found.unlabelled_255 == (name == "labels")
+    assert found.notes[0] == f"{tmp_path}: 2 images with masks"
+    touch(tmp_path, "c.png")
+    assert "c" in problem(tmp_path, PairingError), "outside a project a missing mask is an error"
+
+
 def test_splits(tmp_path: Path) -> None:
     for split in ("train", "val", "test"):
         touch(tmp_path, f"{split}/images/a.png", f"{split}/masks/a.png")

@@ -6,8 +6,9 @@
     DATA/valid/NAME.*                   optional: 0 where the image has no data
     DATA/classes.toml                   optional: beside images/, or above the splits
 
-or the same within DATA/train, DATA/val and DATA/test, or with the splits inside (DATA/images/train and
-DATA/masks/train), or as twins (DATA/train and DATA/train_masks, DATA/train_images and DATA/train_labels).
+or the images directly in DATA, or the same within DATA/train, DATA/val and DATA/test, or with the splits inside
+(DATA/images/train and DATA/masks/train), or as twins (DATA/train and DATA/train_masks, DATA/train_images and
+DATA/train_labels).
 
 Masks may be named after their images (NAME_mask, mask_NAME, NAME_L, ...), and then may lie beside them in one folder;
 so may NAME.jpg and its mask NAME.png. Nothing is dropped in silence: files without a partner are errors, and what is no
@@ -72,7 +73,7 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
     if not root.is_dir():
         return None if masks or not root.exists() else _one_image(root)
     parts = _split_homes(root, masks=masks) or _split_insides(root, masks=masks) or _twins(root, masks=masks)
-    parts = parts or _side_by_side(root, masks=masks)
+    parts = parts or _side_by_side(root, masks=masks) or (_above_masks(root) if masks else [])
     if not parts and masks:
         return None
     if not parts:
@@ -228,6 +229,14 @@ def _side_by_side(root: Path, *, masks: bool) -> list[_Part]:
     return [_Part(split=None, home=root, images=root, masks=None)]
 
 
+def _above_masks(root: Path) -> list[_Part]:
+    """Images directly in `root`, and their masks in a folder of it."""
+    truth = _masks_folder(root)
+    if truth is None or not any(map(is_image, root.iterdir())) or not any(map(is_image, truth.iterdir())):
+        return []
+    return [_Part(split=None, home=root, images=root, masks=truth, valid=child(root, "valid"))]
+
+
 def _read_part(part: _Part, *, masks: bool, problems: list[Problem] | None) -> tuple[list[Sample], list[str]] | None:
     """Pair the files of one folder of images; None where masks are wanted and there are none."""
     truth: dict[str, Path] = {}
@@ -238,7 +247,8 @@ def _read_part(part: _Part, *, masks: bool, problems: list[Problem] | None) -> t
         images, truth, notes = within
     else:
         beside = set() if masks else _masks_beside(part.images)
-        images, notes = files_in(part.images, problems, beside)
+        own = [path for path in (part.masks, part.valid) if path]
+        images, notes = files_in(part.images, problems, [*beside, *own])
         notes += [f"{part.images}: {counted(len(beside), 'mask')} beside the images passed over"] if beside else []
     if part.masks is not None:
         truth, more = files_in(part.masks, problems)
