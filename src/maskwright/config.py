@@ -34,6 +34,10 @@ def _in_range(section: object, name: str, low: float, high: float) -> None:
         _require(low <= value <= high, name, value, f"a number from {low:g} to {high:g}")
 
 
+SOURCES = ("human", "script", "model-accepted")
+"""Where labels of a project come from; in `labels/sources/` they are 1, 2 and 3, and 0 is unlabelled."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
     """What is done to a whole image first, the same in training and prediction; off unless asked."""
@@ -204,6 +208,9 @@ class Training:
     """Cross-validation: train this many models, each without another part of the samples, and use them together."""
     validate_every: int | None = None
     """Steps between validations; by default the plan keeps validation to a small fraction of the time."""
+    sources: str | None = None
+    """In a labelling project: which labels count, as human,script; of human, script and model-accepted. All by default;
+    pixels of others are then unlabelled."""
     val_share: float | None = None
     """Fraction of the training samples held out for validation."""
     seed: int | None = None
@@ -246,6 +253,8 @@ class Training:
         _in_range(self, "validate_every", 1, 10**9)
         _in_range(self, "progressive", 0, 0.9)
         _in_range(self, "val_share", 0, 0.9)
+        for source in () if self.sources is None else self.sources.split(","):
+            _require(source in SOURCES, "sources", self.sources, f"some of {', '.join(SOURCES)}, with commas between")
         _in_range(self, "seed", 0, 2**63 - 1)
         _in_range(self, "cache", 0, 10**6)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from maskwright.datasets.classes import UNLABELLED, ClassTable
-from maskwright.datasets.formats.project import LABELS, SOURCES
+from maskwright.datasets.formats.project import LABELS, SOURCES_FOLDER
 from maskwright.errors import SizeMismatchError
 from maskwright.imaging.decoders import Window
 from maskwright.imaging.images import read_mask, read_shape
@@ -56,7 +56,7 @@ class Mirror:
         self._journal = journal
         self._folder = folder
         self._labels = folder / LABELS
-        self._sources = self._labels / SOURCES
+        self._sources = self._labels / SOURCES_FOLDER
         self._places: dict[str, Path] = {}
 
     def place(self, state: ImageState) -> Path:

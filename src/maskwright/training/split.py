@@ -10,6 +10,7 @@ from typing import Any
 from maskwright.check.precheck import refuse_errors
 from maskwright.config import SEED, VAL_SHARE, Training
 from maskwright.datasets.formats import open_dataset
+from maskwright.datasets.formats.project import of_sources, refuse_frozen_only
 from maskwright.datasets.samples import Dataset
 from maskwright.datasets.splits import folds, hold_out
 from maskwright.errors import RunError
@@ -34,8 +35,11 @@ def share_out(data: Path, training: Training, val: Path | None, fold: int | None
     """
     seed = SEED if training.seed is None else training.seed
     dataset = open_dataset(data)
+    if training.sources is not None:
+        dataset = of_sources(dataset, training.sources.split(","))
     for note in dataset.notes:
         say(note)
+    refuse_frozen_only(dataset)
     splits = dataset.splits
     pool = dataset.split("train") if "train" in splits else dataset
     if val is not None:

@@ -9,12 +9,15 @@ import pytest
 import tifffile
 from PIL import Image
 
+from maskwright.config import Training
 from maskwright.datasets.formats import open_dataset
-from maskwright.errors import EmptyDataError, PairingError, UnreadableFileError
+from maskwright.datasets.formats.project import of_sources
+from maskwright.errors import EmptyDataError, PairingError, SettingError, UnreadableFileError
 from maskwright.imaging.decoders import Window
 from maskwright.label import classes
 from maskwright.label.patches import encode
-from maskwright.label.store import Patch, Project
+from maskwright.label.store import Origin, Patch, Project
+from maskwright.training.split import share_out
 
 
 def images(folder: Path, count: int = 4) -> Path:
@@ -24,7 +27,7 @@ def images(folder: Path, count: int = 4) -> Path:
     return folder
 
 
-def paint(project: Project, image: str, value: int, size: int = 4) -> None:
+def paint(project: Project, image: str, value: int, size: int = 4, origin: Origin = Origin.HUMAN) -> None:
     project.apply(
         Patch(
             image=image,
@@ -33,6 +36,8 @@ def paint(project: Project, image: str, value: int, size: int = 4) -> None:
             seconds=1,
             box=Window(0, 0, size, size),
             payload=encode(np.full((size, size), value, np.uint16)),
+            origin=origin,
+            model="5eed" if origin is Origin.MODEL_ACCEPTED else None,
         )
     )
 
@@ -82,6 +87,13 @@ def test_the_frozen_validation_set_is_the_split_val(tmp_path: Path) -> None:
     assert open_dataset(tmp_path / "cells").splits == set(), "none of it is labelled yet"
     with Project(tmp_path / "cells", pause=None) as project:
         paint(project, "i1", 1)
+        project.undo("i0", 1, "ada")
+    with pytest.raises(EmptyDataError, match="validation set"):
+        share_out(tmp_path / "cells", Training(), None, None, print)
+    with Project(tmp_path / "cells", pause=None) as project:
+        project.redo("i0", 2, "ada")
+    shares = share_out(tmp_path / "cells", Training(), None, None, print)
+    assert [s.id for s in shares.training.samples + shares.validation.samples] == ["i0", "i1"]
     data = open_dataset(tmp_path / "cells")
     assert {sample.id: sample.split for sample in data.samples} == {"i0": "train", "i1": "val"}
 
@@ -115,6 +127,34 @@ def test_it_is_read_while_it_is_labelled(tmp_path: Path) -> None:
         data = open_dataset(tmp_path / "cells")
         assert data.read(data.samples[0]).mask[0, 0] == 1
         assert any("newer in maskwright.sqlite" in note and "i0" in note for note in data.notes)
+
+
+def test_labels_of_other_sources_are_left_out(tmp_path: Path) -> None:
+    images(tmp_path / "cells")
+    with Project(tmp_path / "cells", classes=["x", "y"], pause=None) as project:
+        paint(project, "i0", 1, 6, Origin.SCRIPT)
+        paint(project, "i0", 0, 2)
+        paint(project, "i1", 0, 3, Origin.MODEL_ACCEPTED)
+    data = open_dataset(tmp_path / "cells")
+
+    def pixels(*names: str) -> dict[str, list[int]]:
+        chosen = of_sources(data, names)
+        masks = {sample.id: chosen.read(sample).mask for sample in chosen.samples}
+        return {name: [int((mask == value).sum()) for value in (0, 1)] for name, mask in masks.items()}
+
+    assert pixels("human") == {"i0": [4, 0]}
+    assert pixels("human", "script") == {"i0": [4, 32]}
+    assert pixels("model-accepted") == {"i1": [9, 0]}
+    assert of_sources(data, ["human"]).content_hash() != data.content_hash()
+    shares = share_out(tmp_path / "cells", Training(sources="human,model-accepted", val_share=0), None, None, print)
+    assert [sample.id for sample in shares.training.samples] == ["i0", "i1"]
+
+
+def test_sources_without_effect_are_refused(discs: Path) -> None:
+    with pytest.raises(SettingError, match="not a labelling project"):
+        of_sources(open_dataset(discs), ["human"])
+    with pytest.raises(SettingError, match="sources"):
+        Training(sources="humans")
 
 
 def test_a_damaged_database_is_named(tmp_path: Path) -> None:

@@ -13,20 +13,27 @@ validation set are the split "val"; all others are then "train".
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
+from maskwright.config import SOURCES
+from maskwright.datasets.classes import UNLABELLED
 from maskwright.datasets.formats.layout import Layout, counted, folders_in, table_in
 from maskwright.datasets.formats.pairing import files_in
 from maskwright.datasets.problems import Problem
-from maskwright.datasets.samples import Sample, Source
-from maskwright.errors import EmptyDataError, UnreadableFileError, listed
+from maskwright.datasets.samples import Dataset, Sample, Source
+from maskwright.errors import EmptyDataError, SettingError, UnreadableFileError, listed
+from maskwright.imaging import images
 
 DATABASE = "maskwright.sqlite"
 IMAGES = "images"
 LABELS = "labels"
-SOURCES = "sources"
+SOURCES_FOLDER = "sources"
+"""In `labels/`."""
 
 
 def images_of(root: Path) -> dict[str, Path]:
@@ -46,9 +53,9 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
     database = root / DATABASE
     if not database.is_file():
         return None
-    images, labels, known = images_of(root), root / LABELS, _known(database)
+    pictures, labels, known = images_of(root), root / LABELS, _known(database)
     truth = _labels_in(labels, problems) if masks else {}
-    everything = [sample for name, path in images.items() for sample in _samples(name, path, truth.get(name), known)]
+    everything = [sample for name, path in pictures.items() for sample in _samples(name, path, truth.get(name), known)]
     samples = [sample for sample in everything if sample.mask is not None] if masks else everything
     if not any(sample.split == "val" for sample in samples):  # frozen, and not labelled yet
         samples = [replace(sample, split=None) for sample in samples]
@@ -63,7 +70,7 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
     if masks and len(samples) < len(everything):
         names = listed([sample.id for sample in everything if sample.mask is None])
         notes.append(f"{counted(len(everything) - len(samples), 'image')} unlabelled and left out: {names}")
-    lost = [path.name for name, path in truth.items() if name not in images]
+    lost = [path.name for name, path in truth.items() if name not in pictures]
     notes += [f"{labels}: labels without an image left out: {listed(lost)}"] if lost else []
     if masks and known.waiting:
         notes.append(
@@ -129,6 +136,73 @@ def _opened(database: Path) -> sqlite3.Connection:
         connection.close()
         connection = sqlite3.connect(f"{address}&immutable=1", uri=True)
     return connection
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourcedMask(Source):
+    """Labels of a project, of which those from some sources count."""
+
+    sources: Path
+    """The file that says where each pixel's label came from."""
+    kept: tuple[int, ...]
+    """Its values that count."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The labels and their sources."""
+        return self.path, self.sources
+
+    def read_mask(self) -> np.ndarray:
+        """As `Source.read_mask`; 255 where a label is from another source."""
+        counts = np.isin(images.read_mask(self.sources, self.page, self.window), self.kept)
+        return np.where(counts, super().read_mask(), np.uint8(UNLABELLED))
+
+
+def of_sources(dataset: Dataset, names: Sequence[str]) -> Dataset:
+    """Leave out the labels of a project that are not from these sources, of `config.SOURCES`.
+
+    Raises
+    ------
+    SettingError
+        The data is no labelling project.
+    EmptyDataError
+        Nothing is labelled by these sources.
+    """
+    if not (dataset.root / DATABASE).is_file():
+        raise SettingError(
+            f"sources = {','.join(names)} has no effect: {dataset.root} is not a labelling project.",
+            expected=f"Expected a folder with {DATABASE}, which knows where labels came from.",
+            remedy="Leave the setting out.",
+        )
+    kept = tuple(sorted(SOURCES.index(name) + 1 for name in names))
+    samples = []
+    for sample in dataset.samples:
+        assert sample.mask is not None, "samples to train on have masks"
+        own = sample.mask
+        sources = own.path.parent / SOURCES_FOLDER / own.path.name
+        if not sources.is_file():  # labels that another program made and no process has taken in yet
+            samples += [sample] if 1 in kept else []
+            continue
+        mask = SourcedMask(path=own.path, page=own.page, window=own.window, sources=sources, kept=kept)
+        if np.isin(images.read_mask(sources, own.page, own.window), kept).any():
+            samples.append(replace(sample, mask=mask))
+    if not samples:
+        raise EmptyDataError(
+            f"No pixel of {dataset.root} is labelled by {' or '.join(names)}.",
+            remedy="Label some, or name other sources.",
+        )
+    note = f"labels of {' and '.join(names)} only: {counted(len(samples), 'sample')} of {len(dataset.samples)}"
+    return replace(dataset, samples=tuple(samples), notes=(*dataset.notes, note))
+
+
+def refuse_frozen_only(dataset: Dataset) -> None:
+    """Raise EmptyDataError where all that is labelled in a project is its validation set, never trained on."""
+    if (dataset.root / DATABASE).is_file() and dataset.splits == {"val"}:
+        raise EmptyDataError(
+            f"All {counted(len(dataset.samples), 'labelled image')} of {dataset.root} are of its validation set.",
+            expected="Expected other labelled images: the validation set is never trained on.",
+            remedy="Label some of the others.",
+        )
 
 
 def _labels_in(folder: Path, problems: list[Problem] | None) -> dict[str, Path]:
