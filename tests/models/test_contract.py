@@ -32,7 +32,12 @@ NARROW: dict[str, dict[str, Any]] = {
     "refinenet": {"width": 4},
     "fcn-encoder-decoder": {"width": 8, "widths": [16, 16, 8, 8, 8]},
     "unet": {"widths": [4, 8, 8, 16, 16]},
-    **{f"unet-{encoder}": {"width": 8, "widths": [16, 16, 8, 8, 8]} for encoder in ENCODERS},
+    "lite": {"width": 8, "widths": [16, 16, 8, 8, 8]},
+    **{
+        f"unet-{encoder}": {"width": 8, "widths": [16, 16, 8, 8, 8]}
+        for encoder in ENCODERS
+        if encoder not in ("lite1", "lite2")  # the U-Net around these is built by the option `encoder` only
+    },
     "unet-fc": {"widths": [4, 8, 8, 16, 16], "squeezed": 4},
     "resunet": {"widths": [4, 8, 8, 16]},
     "attention-unet": {"widths": [4, 8, 8, 16, 16]},

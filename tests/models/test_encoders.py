@@ -22,10 +22,12 @@ from torch.nn import functional as F
 
 from maskwright.errors import ModelError
 from maskwright.models import build, load_encoder, model_options
-from maskwright.models.encoders import ENCODERS, FULLY_CONNECTED, Encoder, build_encoder
+from maskwright.models.encoders import ENCODERS, FULLY_CONNECTED, STRIDED, Encoder, build_encoder
 from maskwright.models.encoders.resnet import BasicBlock, Bottleneck
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
+TORCHVISION = [name for name in ENCODERS if not name.startswith("lite")]
+"""The others are compared with their own source in `test_efficientnet_lite.py`."""
 CLASSIFIERS = {**dict.fromkeys(RESNETS, ("fc.",)), "vgg16": ("classifier.",), "alexnet": ("classifier.",)}
 
 
@@ -68,7 +70,7 @@ def formula(name: str, shape: tuple[int, ...]) -> torch.Tensor:
     return torch.from_numpy(share)
 
 
-@pytest.mark.parametrize("name", list(ENCODERS))
+@pytest.mark.parametrize("name", TORCHVISION)
 def test_names_and_shapes_are_torchvision_s(name: str) -> None:
     published = flat(recorded()[name]["state"])
     expected = {key: shape for key, shape in published.items() if not key.startswith(CLASSIFIERS[name])}
@@ -105,7 +107,7 @@ def test_fully_connected_layers_keep_their_weights_as_convolutions(name: str) ->
     assert encoder.state_dict()[f"classifier.{fc7}.weight"].shape == (4096, 4096, 1, 1)
 
 
-@pytest.mark.parametrize("name", list(ENCODERS))
+@pytest.mark.parametrize("name", TORCHVISION)
 def test_maps_are_torchvision_s(name: str) -> None:
     encoder = build_encoder(name, 3)
     state = encoder.state_dict()
@@ -124,7 +126,7 @@ def test_maps_are_torchvision_s(name: str) -> None:
 
 @pytest.mark.parametrize("name", list(ENCODERS))
 def test_maps_are_as_announced(name: str) -> None:
-    for output_stride in (32,) if name == "alexnet" else (32, 16, 8):
+    for output_stride in (32,) if name in STRIDED else (32, 16, 8):
         for fully_connected in (False, True)[: 1 + (name in FULLY_CONNECTED)]:
             encoder = build_encoder(name, 2, 4, output_stride, fully_connected=fully_connected).eval()
             with torch.inference_mode():
@@ -143,11 +145,14 @@ def test_published_width_by_default() -> None:
         "resnet34": (64, 64, 128, 256, 512),
         "resnet50": (64, 256, 512, 1024, 2048),
         "resnet101": (64, 256, 512, 1024, 2048),
+        "lite0": (16, 24, 40, 112, 320),
+        "lite1": (16, 24, 40, 112, 320),
+        "lite2": (16, 24, 48, 120, 352),
     }
     assert {name: on_meta(name).strides for name in ENCODERS} == {
         "alexnet": (4, 8, 16, 32),
         "vgg16": (1, 2, 4, 8, 16, 32),
-        **dict.fromkeys(RESNETS, (2, 4, 8, 16, 32)),
+        **dict.fromkeys((*RESNETS, "lite0", "lite1", "lite2"), (2, 4, 8, 16, 32)),
     }
 
 

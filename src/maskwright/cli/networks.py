@@ -21,7 +21,7 @@ def models(name: str | None = None, *, time: Switch = False, json: Json = False)
     time
         Train and predict for a moment with each, and tell images per second at 256 x 256 on this machine.
     """
-    from maskwright.models import summary
+    from maskwright.models import installed, summary
 
     if name is None:
         with console.counting("counting") as progress:
@@ -42,7 +42,7 @@ def models(name: str | None = None, *, time: Switch = False, json: Json = False)
         console.print_json({**content[0], "layers": [asdict(layer) for layer in layers]} if name else content)
     elif name is None:
         console.print_table(summary.OVERVIEW_TITLE, *summary.overview_table(rows, speeds))
-        console.say("\n".join([summary.OVERVIEW_NOTES, *summary.licence_notes(rows)]))
+        console.say("\n".join([summary.OVERVIEW_NOTES, *summary.licence_notes(rows), *installed.notes()]))
     else:
         console.print_table(name, ("network", ""), summary.facts(rows[0], speeds.get(name)))
         console.print_table(

@@ -29,6 +29,7 @@ from maskwright.models.encoders import PUBLISHED_WIDTH, TIMM_PREFIX
 from maskwright.models.enet import ENet
 from maskwright.models.fcn import FCN, EncoderDecoderFCN, FlatFCN
 from maskwright.models.gcn import GCN
+from maskwright.models.light_decoder import LightDecoder
 from maskwright.models.pspnet import PSPNet
 from maskwright.models.refinenet import RefineNet
 from maskwright.models.resunet import ResUNet
@@ -57,6 +58,8 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "compact-1": partial(Compact, fold=1),
     "compact-2": partial(Compact, fold=2),
     "compact-4": partial(Compact, fold=4),
+    "lite0-2": partial(LightDecoder, encoder="lite0", fold=2),
+    "lite0-4": partial(LightDecoder, encoder="lite0", fold=4),
     "fcn-flat": FlatFCN,
     "fcn-encoder-decoder": EncoderDecoderFCN,
     "fcn32s": partial(FCN, skips=()),
@@ -85,6 +88,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "unet-resnet34": partial(EncoderUNet, encoder="resnet34"),
     "unet-resnet50": partial(EncoderUNet, encoder="resnet50"),
     "unet-resnet101": partial(EncoderUNet, encoder="resnet101"),
+    "unet-lite0": partial(EncoderUNet, encoder="lite0"),
     "unet-fc": UNetFC,
     "unet++": UNetPlusPlus,
     "resunet": ResUNet,

@@ -21,10 +21,11 @@ from maskwright import runs
 from maskwright.errors import ModelError
 from maskwright.models import hub, keras_weights
 from maskwright.models.encoders import Encoder
+from maskwright.models.encoders.efficientnet_lite import EfficientNetLite
 from maskwright.models.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD
 from maskwright.models.encoders.timm import TimmEncoder
 
-Kind = Literal["torchvision", "timm", "keras", "hugging face", "maskwright"]
+Kind = Literal["torchvision", "timm", "tensorflow", "keras", "hugging face", "maskwright"]
 TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt")
 LISTED = 5
 NETWORK = "network."
@@ -33,6 +34,7 @@ TORCHVISION_SCORES = ("classifier.4", "aux_classifier.4")
 """The layers that score classes in torchvision's segmentation networks, and in ours that have their names."""
 
 RESNET_LICENCE = "torchvision: BSD-3-Clause; timm: Apache-2.0 for most, see the file's page"
+LITE_LICENCE = "Apache-2.0"
 SEGFORMER_LICENCE = "NVIDIA Source Code License: research and evaluation only"
 LICENCES = {
     "alexnet": "torchvision: BSD-3-Clause",
@@ -43,6 +45,9 @@ LICENCES = {
     "resnet34": RESNET_LICENCE,
     "resnet50": RESNET_LICENCE,
     "resnet101": RESNET_LICENCE,
+    "lite0": LITE_LICENCE,
+    "lite1": LITE_LICENCE,
+    "lite2": LITE_LICENCE,
     "segformer-b0": SEGFORMER_LICENCE,
     "segformer-b1": SEGFORMER_LICENCE,
     "segformer-b2": SEGFORMER_LICENCE,
@@ -63,6 +68,10 @@ class Origin:
     """Whether `mean` and `std` are native pixel values; else they are shares of the images' type's range, 0 to 1."""
     description: str
     """One sentence without its full stop, for the plan."""
+    sha256: str = ""
+    """Of the file, in hexadecimal; empty where it was not checked."""
+    licence: str = ""
+    """Empty where it is not known for this very file."""
 
     def statistics(self, top: float) -> tuple[list[float], list[float]]:
         """Mean and deviation in native values, for images whose type's largest value is `top`; `mean` is not None."""
@@ -224,7 +233,7 @@ def _load_encoder(encoder: Encoder, loaded: dict[str, torch.Tensor], path: Path)
     own = encoder.state_dict()
     _load(encoder, _fitted(encoder.convert(loaded), own), path)
     timm_s = isinstance(encoder, TimmEncoder) or path.suffix == ".safetensors" or "head.fc.weight" in loaded
-    kind: Kind = "timm" if timm_s else "torchvision"
+    kind: Kind = "tensorflow" if isinstance(encoder, EfficientNetLite) else "timm" if timm_s else "torchvision"
     return _origin(
         kind,
         hub.image_statistics(path) or (encoder.mean, encoder.std),

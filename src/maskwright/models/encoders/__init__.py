@@ -10,6 +10,7 @@ from functools import partial
 
 from maskwright.errors import ModelError
 from maskwright.models.encoders.alexnet import AlexNet
+from maskwright.models.encoders.efficientnet_lite import EfficientNetLite
 from maskwright.models.encoders.encoder import Encoder
 from maskwright.models.encoders.resnet import BasicBlock, Bottleneck, ResNet
 from maskwright.models.encoders.timm import TIMM_PREFIX, TimmEncoder
@@ -24,8 +25,13 @@ ENCODERS: dict[str, Callable[..., Encoder]] = {
     "resnet34": partial(ResNet, BasicBlock, (3, 4, 6, 3)),
     "resnet50": partial(ResNet, Bottleneck, (3, 4, 6, 3)),
     "resnet101": partial(ResNet, Bottleneck, (3, 4, 23, 3)),
+    "lite0": EfficientNetLite,
+    "lite1": partial(EfficientNetLite, deeper=1.1),
+    "lite2": partial(EfficientNetLite, wider=1.1, deeper=1.2),
 }
 FULLY_CONNECTED = ("alexnet", "vgg16")
+STRIDED = ("alexnet", "lite0", "lite1", "lite2")
+"""Encoders whose coarsest map is always at 1/32: those that cannot dilate instead of striding."""
 PUBLISHED_WIDTH = 64
 
 
@@ -47,9 +53,9 @@ def build_encoder(
     """
     if name not in ENCODERS and not name.startswith(TIMM_PREFIX):
         raise ModelError(f"There is no encoder {name!r}. Expected one of: {', '.join(ENCODERS)}, {TIMM_PREFIX}NAME.")
-    if output_stride not in (8, 16, 32) or (name == "alexnet" and output_stride != 32):
+    if output_stride not in (8, 16, 32) or (name in STRIDED and output_stride != 32):
         raise ModelError(
-            f"output_stride = {output_stride}: the encoder {name!r} has {'32' if name == 'alexnet' else '8, 16 or 32'}."
+            f"output_stride = {output_stride}: the encoder {name!r} has {'32' if name in STRIDED else '8, 16 or 32'}."
         )
     if fully_connected and name not in FULLY_CONNECTED:
         raise ModelError(
