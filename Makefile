@@ -1,5 +1,6 @@
 # make demo    install into .venv, generate street scenes, train, evaluate, predict, report
 # make test    install into .venv, run the test suite
+# make quick   the fast tests, under a minute
 # make check   ruff and mypy
 # make soak    the long forms of tests: many kills, many fuzzed inputs
 # make bench   the benchmarks behind the README's figures, on generated images
@@ -10,13 +11,18 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # The constraints hold for the build's own requirements too.
 export PIP_CONSTRAINT = $(CURDIR)/constraints.txt
 
-.PHONY: demo test check soak bench wheel clean
+.PHONY: demo test quick check soak bench wheel clean
 
 demo: .venv/core.stamp
 	$(BIN)/maskwright demo --out demo
 
 test: .venv/dev.stamp
 	$(BIN)/python -m pytest -q -m "not soak"
+
+quick: .venv/dev.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/test_architecture.py tests/test_config.py tests/test_runs.py \
+	  tests/models/test_table.py tests/training/test_losses.py tests/augment/test_warp.py tests/augment/test_photometric.py \
+	  tests/datasets/formats/test_detect.py tests/datasets/formats/test_folder.py tests/check/test_measure.py
 
 check: .venv/dev.stamp
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """Batches of views for training, each made from (seed, step, place in the batch) alone.
 
-So any step's batch can be made again, in any process, whatever came before (DESIGN contract 11).
+So any step's batch can be made again, in any process, whatever came before (docs/architecture.md, Chance).
 
 Batches are made ahead by threads, not by processes: decoding, warping and arithmetic release Python's lock, the images
 kept in memory are shared, and nothing is copied from process to process (benchmarks/loader.py has the figures).

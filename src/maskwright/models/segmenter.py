@@ -1,7 +1,7 @@
 """The segmenter: a network together with everything between native pixel values and logits at the image's own size.
 
 Everybody else (training, prediction, export, the server) sees a Segmenter and never a bare network, so nobody can
-normalise wrongly or twice (DESIGN contract 5).
+normalise wrongly or twice (docs/architecture.md, Network and segmenter).
 
 Shapes: B batch, C input channels, K classes, H height, W width, h and w those of the network's working size, in pixels.
 """

@@ -178,7 +178,7 @@ class Predictor:
         return Prediction(image=pixels, mask=mask, probabilities=probabilities_HWK, classes=self.classes)
 
     def check(self, pixels: np.ndarray, name: str = "The image") -> None:
-        """Compare an H x W x C image with the training data (DESIGN contract 10); raises and warns as `__call__`."""
+        """Compare an H x W x C image with the training data (docs/architecture.md, Errors); may raise and warn."""
         known = self.run["input"]
         if pixels.shape[2] != known["channels"]:
             raise DataError(

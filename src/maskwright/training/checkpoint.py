@@ -1,4 +1,4 @@
-"""The last state of training, so that a resumed run continues bit for bit (DESIGN contract 11). Nothing is pickled.
+"""The last state of training, so that a resumed run continues bit for bit. Nothing is pickled.
 
     RUN/resume/state-<step>.safetensors   weights, averaged weights, optimiser moments
     RUN/resume/state.json                 step, progress, elapsed seconds, best score; names the file above
