@@ -48,11 +48,12 @@ def test_orientation_6_shows_the_stored_left_column_on_top() -> None:
 
 
 def test_formats_are_known_by_their_first_bytes() -> None:
-    for kind in ("png", "jpeg", "bmp", "webp", "tiff"):
+    for kind in ("png", "jpeg", "bmp", "webp", "tiff", "gif"):
         file = io.BytesIO()
         PillowImage.new("RGB", (3, 2)).save(file, format=kind.upper())
         assert sniff(file.getvalue()[:16]) == kind
-    assert sniff(b"GIF89a") is None
+    assert sniff(b"P5\n3 2\n255\n") == "pnm"
+    assert sniff(b"P5x") is None
     assert sniff(b"") is None
 
 

@@ -9,8 +9,8 @@ from maskwright.check.scan_result import Labels, Settled
 from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable, LabelClass, Value
 from maskwright.datasets.formats.layout import Layout
 from maskwright.datasets.problems import Problem
-from maskwright.datasets.values import Found, infer_classes
-from maskwright.errors import ClassTableError
+from maskwright.datasets.values import Found, infer_classes, intended_values, propose_classes
+from maskwright.errors import ClassTableError, listed
 from maskwright.imaging.colors import color_rgb, default_color
 
 __all__ = ["declared_table", "settle"]
@@ -60,6 +60,11 @@ def settle(layout: Layout, declared: ClassTable | None, labels: Sequence[tuple[s
                 f"{folder.parent / CLASSES_FILE}.",
             )
             return Settled(_named(counted), f"{folder} holds the values 1 to {counted[-1]}", problem)
+    meant = intended_values(found)
+    if 2 <= len(meant) < len(found) and len(meant) <= _MOST_PROVISIONAL:
+        table = propose_classes({value: found[value] for value in meant}, folder, unlabelled_255=layout.unlabelled_255)
+        shown = listed([str(value) for value in meant], 8)
+        return Settled(table, f"{folder} holds {len(found)} values, of which {shown} fill regions: those are judged by")
     problem = Problem(
         level="error",
         kind="undecided-classes",
@@ -84,12 +89,14 @@ def _named(values: Sequence[Value]) -> ClassTable:
 
 def _found(labels: Sequence[tuple[str, Labels]]) -> dict[Value, Found]:
     pixels: Counter[Value] = Counter()
+    solid: Counter[Value] = Counter()
     first: dict[Value, str] = {}
     for name, one in labels:
         for count in one.counts:
             pixels[count.value] += count.pixels
+            solid[count.value] += count.pixels if count.flat else 0
             first.setdefault(count.value, name)
-    return _ordered({value: Found(number, first[value]) for value, number in pixels.items()})
+    return _ordered({value: Found(number, first[value], solid[value]) for value, number in pixels.items()})
 
 
 def _sound(labels: Sequence[tuple[str, Labels]]) -> dict[Value, Found]:

@@ -1,10 +1,12 @@
-"""Verbs for data: check, preview, convert."""
+"""Verbs for data: check, adopt, preview, convert."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
 
 from maskwright import console
 from maskwright.cli.application import (
@@ -67,6 +69,48 @@ def check(data: Path, *, out: Path | None = None, fix: Path | None = None, json:
     console.say(f"{found.errors} errors, {found.warnings} warnings. With pictures: {page}")
     if found.errors:
         sys.exit(1)
+
+
+@app.command
+def adopt(
+    data: Path,
+    *,
+    reading: Annotated[int, Parameter(name="--as")],
+    out: Path | None = None,
+    json: Json = False,
+) -> None:
+    """Accept one of the readings that a refusal proposes: writes manifest.csv and classes.toml, which can be edited.
+
+    Example: `maskwright adopt cells --as 2`
+
+    Parameters
+    ----------
+    data
+        Folder of images and masks that another command could not read by itself.
+    reading
+        Number of the reading, as the refusal counts them.
+    out
+        Where to write, instead of into the data folder.
+    """
+    from maskwright.datasets.adopt import adopt as write
+
+    done = write(data, reading, out)
+    if json:
+        console.print_json(
+            {
+                "reading": done.what,
+                "samples": done.samples,
+                "files": [str(path) for path in done.files],
+                "classes": None if done.classes is None else done.classes.to_dict(),
+                "remains": done.remains,
+            }
+        )
+    console.say(f"{done.what}: {done.samples} images with masks")
+    for path in done.files:
+        console.say(f"Wrote {path}")
+    if done.classes is not None:
+        console.say(f"Classes: {done.classes.describe()}")
+    console.say(done.remains or f"Next: maskwright check {out or data}")
 
 
 @app.command

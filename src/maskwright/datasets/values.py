@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable, LabelClass, Value
 from maskwright.datasets.sources import Source
 from maskwright.errors import ClassTableError
-from maskwright.imaging.colors import color_codes, color_name, default_color
+from maskwright.imaging.colors import color_codes, color_name, color_rgb, default_color
 
 THREADS = 8
 """Files read at once: decoding releases the interpreter, and a network drive answers slowly."""
@@ -22,6 +23,15 @@ _MOST_UNDECLARED = 64
 
 _MOST_SHOWN = 8
 
+_SOLID = 0.4
+"""Fraction of a value's pixels with an equal neighbour, from which it is meant: a class, not an edge between two."""
+_FEW = 6
+"""Values that need no explanation: smoothing and compression make more."""
+_HEAVIER = 5
+"""How many times as many pixels another value has to have to explain one that is lonely or near it."""
+_NEAR = 12
+"""Levels that compression moves a value by."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -29,6 +39,8 @@ class Found:
 
     pixels: int
     file: str
+    solid: int = 0
+    """Pixels of it whose neighbour to the right has it, too: few where a value comes from smoothing or compression."""
 
 
 def mask_values(masks: Sequence[Source]) -> dict[Value, Found]:
@@ -42,15 +54,20 @@ def mask_values(masks: Sequence[Source]) -> dict[Value, Found]:
     colored = any(isinstance(value, str) for counts in all_counts for value in counts)
     found: dict[Value, Found] = {}
     for mask, counts in zip(masks, all_counts, strict=True):
-        for raw, pixels in counts.items():
+        for raw, (pixels, solid) in counts.items():
             value = color_name(raw * 0x010101) if colored and isinstance(raw, int) and 0 <= raw <= 255 else raw
             before = found.get(value, Found(0, mask.path.name))
-            found[value] = Found(before.pixels + pixels, before.file)
+            found[value] = Found(before.pixels + pixels, before.file, before.solid + solid)
     return dict(sorted(found.items(), key=lambda item: (isinstance(item[0], str), item[0])))
 
 
 def infer_classes(
-    found: Mapping[Value, Found], folder: Path, place: Path | None = None, *, unlabelled_255: bool = False
+    found: Mapping[Value, Found],
+    folder: Path,
+    place: Path | None = None,
+    root: Path | None = None,
+    *,
+    unlabelled_255: bool = False,
 ) -> tuple[ClassTable, str]:
     """Infer the class table that the values of a set suggest, and say so in a sentence.
 
@@ -59,6 +76,7 @@ def infer_classes(
     found : what `mask_values` counted over the whole set.
     folder : the folder of the masks, for messages.
     place : where a `classes.toml` would be read; by default beside `folder`.
+    root : the data set, as the user names it; by default the folder of `place`.
     unlabelled_255 : whether 255 is always unlabelled (`Layout.unlabelled_255`). If not, exactly the values 0 and 255
         are background and foreground; beside other values 255 is unlabelled in any case.
 
@@ -80,7 +98,7 @@ def infer_classes(
         )
     indices = [value for value in values if value != UNLABELLED]
     if indices != list(range(len(indices))) or not 2 <= len(indices) <= _MOST_UNDECLARED:
-        raise _undecided(found, folder, place, unlabelled_255=unlabelled_255)
+        raise _undecided(found, folder, place, root or place.parent, unlabelled_255=unlabelled_255)
     also = ""
     if UNLABELLED in found:
         fraction = found[UNLABELLED].pixels / sum(item.pixels for item in found.values())
@@ -93,7 +111,7 @@ def infer_classes(
     return ClassTable(classes=classes), f"{start}{names}{also}. To name them, write {place}"
 
 
-def _two_classes(background: int, foreground: int) -> ClassTable:
+def _two_classes(background: Value, foreground: Value) -> ClassTable:
     return ClassTable(
         classes=tuple(
             LabelClass(name=name, color=default_color(index, name), values=(value,))
@@ -102,46 +120,136 @@ def _two_classes(background: int, foreground: int) -> ClassTable:
     )
 
 
-def _counts(mask: Source) -> dict[Value, int]:
+def _counts(mask: Source) -> dict[Value, tuple[int, int]]:
     raw = mask.read_mask()
     keys = color_codes(raw) if raw.ndim == 3 else raw
+    same = keys[:, :-1][keys[:, 1:] == keys[:, :-1]]
     if keys.dtype in (np.uint8, np.uint16):
         counts = np.bincount(keys.ravel())
         present = np.flatnonzero(counts)
+        solid = np.bincount(same, minlength=len(counts))[present]
         counts = counts[present]
     else:
         present, counts = np.unique(keys, return_counts=True)
-    pairs = zip(present.tolist(), counts.tolist(), strict=True)
-    return {color_name(value) if raw.ndim == 3 else value: pixels for value, pixels in pairs}
+        among, equal = np.unique(same, return_counts=True)
+        solid = np.zeros_like(counts)
+        solid[np.searchsorted(present, among)] = equal
+    rows = zip(present.tolist(), counts.tolist(), solid.tolist(), strict=True)
+    return {color_name(value) if raw.ndim == 3 else value: (pixels, inner) for value, pixels, inner in rows}
 
 
-def _undecided(found: Mapping[Value, Found], folder: Path, place: Path, *, unlabelled_255: bool) -> ClassTableError:
-    """The refusal of values that could mean anything, with a `classes.toml` to start from."""
+def propose_classes(found: Mapping[Value, Found], folder: Path, *, unlabelled_255: bool = False) -> ClassTable:
+    """The class table that is offered where values do not say by themselves what they stand for: all that are meant.
+
+    Values that only smoothing or compression made are no classes; 255 is one, unless it is always unlabelled.
+    Raises ClassTableError where fewer than two values are left.
+    """
+    try:
+        return infer_classes(found, folder, unlabelled_255=unlabelled_255)[0]
+    except ClassTableError:
+        pass
+    values = intended_values(found)
+    if unlabelled_255:
+        values = [value for value in values if value != UNLABELLED]
+    if len(values) == 2:
+        background, foreground = values
+        return _two_classes(background, foreground)
+    classes = tuple(
+        LabelClass(
+            name=f"class {index}",
+            color=default_color(index) if isinstance(value, int) else color_rgb(value),
+            values=(value,),
+        )
+        for index, value in enumerate(values)
+    )
+    if len(classes) < 2:
+        raise ClassTableError(
+            f"{folder} holds one value that may be a class.",
+            expected="Training needs two classes at least, background included.",
+            remedy="Are these the right masks?",
+            file=folder,
+        )
+    return ClassTable(classes=classes)
+
+
+def intended_values(found: Mapping[Value, Found]) -> list[Value]:
+    """Values that lie in solid regions, without those that smoothing or compression made round them."""
+    if len(found) <= _FEW:
+        return list(found)
+    kept: list[Value] = []
+    for value, item in sorted(found.items(), key=lambda pair: -pair[1].pixels):
+        lonely = item.solid < _SOLID * item.pixels
+        heavier = [other for other in kept if found[other].pixels > _HEAVIER * item.pixels]
+        if (lonely and heavier) or any(_near(value, other) for other in heavier):
+            continue
+        kept.append(value)
+    return sorted(kept, key=lambda value: (isinstance(value, str), value))
+
+
+def _near(value: Value, other: Value) -> bool:
+    if isinstance(value, int) and isinstance(other, int):
+        return abs(value - other) <= _NEAR
+    if isinstance(value, str) and isinstance(other, str):
+        return max(abs(a - b) for a, b in zip(color_rgb(value), color_rgb(other), strict=True)) <= _NEAR
+    return False
+
+
+def _undecided(
+    found: Mapping[Value, Found], folder: Path, place: Path, root: Path, *, unlabelled_255: bool
+) -> ClassTableError:
+    """The refusal of values that could mean anything, with the ways out and a `classes.toml` to start from."""
     by_count = sorted(found.items(), key=lambda item: -item[1].pixels)
     listed = ", ".join(f"{v} ({item.pixels} pixels, first in {item.file})" for v, item in by_count[:_MOST_SHOWN])
     more = f" and {len(found) - _MOST_SHOWN} more" if len(found) > _MOST_SHOWN else ""
     values = "value" if len(found) == 1 else "values"
     what = f"{folder} holds {len(found)} {values}: {listed}{more}; no {CLASSES_FILE} says what they stand for."
-    expected, otherwise = "", ""
-    meant = [value for value in found if value != UNLABELLED]
-    if len(meant) > _MOST_UNDECLARED:
-        meant = [value for value, _ in by_count[:_MOST_SHOWN] if value != UNLABELLED]
+    meant = intended_values(found)
+    stray = len(found) - len(meant)
+    if unlabelled_255:
+        meant = [value for value in meant if value != UNLABELLED]
+    expected, remedy = "", ""
+    if stray and len(meant) > 1:
         lossy = any(Path(item.file).suffix.lower() in (".jpg", ".jpeg") for item in found.values())
-        cause = "saved as JPEG, which changes them" if lossy else "resized with smoothing, or drawn with soft edges"
-        what += f" So many values come from masks that were {cause}."
-        otherwise = "Export the masks again as PNG without anti-aliasing. If every value is meant, declare them all in"
+        cause = "saved as JPEG, which changes values" if lossy else "resized with smoothing, or drawn with soft edges"
+        what += f" {stray} of them come from masks that were {cause}; {_words(meant)} seem to be meant."
+        fixed = shlex.quote(str(root.parent / f"{root.name}-fixed"))
+        remedy = (
+            "A copy with the nearest of these in every pixel:\n"
+            f"  maskwright check {shlex.quote(str(root))} --fix {fixed}\n"
+            f"If other values are meant, say so in {place}"
+        )
+    elif len(meant) < 2 and list(found) == [0, UNLABELLED]:
+        expected = "In a labels folder 255 means unlabelled."
+        remedy = (
+            f"If it is a class here, rename the folder to masks, or write that down:\n"
+            f"  maskwright adopt {shlex.quote(str(root))} --as 1\n"
+            f"If not, say what the values stand for in {place}"
+        )
     elif len(meant) < 2:
         expected = (
             "In a labels folder 255 means unlabelled; if it is a class here, rename the folder to masks."
             if unlabelled_255 and UNLABELLED in found
             else "Training needs two classes at least, background included. Are these the right masks?"
         )
-        otherwise = "Otherwise say what the values stand for in"
+        remedy = f"Otherwise say what the values stand for in {place}"
     else:
-        expected = "Expected one number for each class: 0 and 255 in a masks folder, or 0, 1, 2, ... without a gap."
-        otherwise = "Say what the values stand for in"
-    remedy = f"{otherwise} {place}, for example:\n\n{_example(meant, found)}"
+        many = f"; more than {_MOST_UNDECLARED} are not guessed" if len(meant) > _MOST_UNDECLARED else ""
+        expected = (
+            f"Expected one number for each class: 0 and 255 in a masks folder, or 0, 1, 2, ... without a gap{many}."
+        )
+        remedy = (
+            "To take every value for a class of its own:\n"
+            f"  maskwright adopt {shlex.quote(str(root))} --as 1\n"
+            f"Or say what the values stand for in {place}"
+        )
+    remedy = f"{remedy}, for example:\n\n{_example(meant, found)}"
     return ClassTableError(what, expected=expected, remedy=remedy, file=folder)
+
+
+def _words(values: Sequence[Value]) -> str:
+    shown = [str(value) for value in values[:_MOST_SHOWN]]
+    more = f" and {len(values) - _MOST_SHOWN} more" if len(values) > _MOST_SHOWN else ""
+    return ", ".join(shown) + more
 
 
 def _example(values: Sequence[Value], found: Mapping[Value, Found]) -> str:
@@ -150,6 +258,8 @@ def _example(values: Sequence[Value], found: Mapping[Value, Found]) -> str:
     for index, value in enumerate(values):
         written = f'"{value}"' if isinstance(value, str) else str(value)
         remark = f"  # {found[value].pixels} pixels, first in {found[value].file}"
+        if value == UNLABELLED and len(values) > 2:
+            remark += "; if it means unlabelled, leave this section out"
         sections.append(f'[[class]]\nname = "class {index}"\nvalue = {written}{remark}\n')
     if len(values) == 1:
         sections.append('[[class]]\nname = "class 1"\nvalue = 255  # or the value it has in other masks\n')

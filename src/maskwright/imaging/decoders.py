@@ -14,7 +14,15 @@ from typing import BinaryIO, NamedTuple
 
 import imagecodecs
 import numpy as np
-from PIL import BmpImagePlugin, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    WebPImagePlugin,
+)
 
 
 class Window(NamedTuple):
@@ -111,7 +119,7 @@ def orient(stored: np.ndarray, orientation: int) -> np.ndarray:
 def sniff(start: bytes) -> str | None:
     """The format that a file's first 132 bytes show (for DICOM; 16 for the others), or None.
 
-    One of "png", "jpeg", "tiff", "bmp", "webp", "jpeg2000" and "dicom".
+    One of "png", "jpeg", "tiff", "bmp", "webp", "gif", "pnm", "jpeg2000" and "dicom".
     """
     if start.startswith(b"\x89PNG\r\n\x1a\n"):
         return "png"
@@ -125,6 +133,10 @@ def sniff(start: bytes) -> str | None:
         return "jpeg2000"
     if start[128:132] == b"DICM":
         return "dicom"
+    if start.startswith((b"GIF87a", b"GIF89a")):
+        return "gif"
+    if start[:1] == b"P" and start[1:2] in b"123456" and start[2:3].isspace():
+        return "pnm"
     return "bmp" if start.startswith(b"BM") else None
 
 
@@ -265,14 +277,22 @@ def _pillow(file: BinaryIO, kind: str) -> ImageFile.ImageFile:
         "jpeg": JpegImagePlugin.JpegImageFile,
         "bmp": BmpImagePlugin.BmpImageFile,
         "webp": WebPImagePlugin.WebPImageFile,
+        "gif": GifImagePlugin.GifImageFile,
+        "pnm": PpmImagePlugin.PpmImageFile,
     }
-    return classes[kind](file)
+    image = classes[kind](file)
+    frames = getattr(image, "n_frames", 1)
+    if kind == "gif" and frames > 1:
+        raise LayoutError(f"it is a GIF of {frames} frames. Expected one picture. Save each frame as a file of its own")
+    return image
 
 
 def _pillow_pixels(image: ImageFile.ImageFile, *, indices: bool) -> np.ndarray:
     image.load()
     if image.mode == "P" and indices:
         return np.asarray(image)
+    if image.mode == "I;16" or (image.mode == "I" and image.format == "PPM"):
+        return np.asarray(image).astype(np.uint16)
     if image.mode in ("1", "L", "RGB", "RGBA"):
         return np.asarray(image.convert("L") if image.mode == "1" else image)
     return np.asarray(image.convert("RGBA" if "transparency" in image.info else "RGB"))

@@ -18,8 +18,31 @@ from maskwright.errors import MaskwrightError, SettingError, UnreadableFileError
 from maskwright.imaging.decoders import Header, LayoutError, Raster, Window, check_window, decode, read_header, sniff
 from maskwright.runs import replacing
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".jp2", ".j2k", ".dcm"})
+ARRAY_SUFFIXES = frozenset({".npy", ".npz", ".mat", ".h5", ".hdf5", ".nii", ".nii.gz", ".nrrd", ".seg.nrrd"})
+"""Suffixes of files that hold arrays, and may hold several pictures (`arrays`)."""
+IMAGE_SUFFIXES = ARRAY_SUFFIXES | frozenset(
+    {
+        ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".ome.tif", ".ome.tiff", ".bmp", ".webp", ".jp2", ".j2k", ".dcm",
+        ".gif", ".ppm", ".pgm", ".pbm", ".pnm",
+    }
+)  # fmt: skip
 """Suffixes of image files, in lower case."""
+
+_DOUBLE = tuple(suffix for suffix in IMAGE_SUFFIXES if suffix.count(".") > 1)
+
+
+def split_suffix(name: str) -> tuple[str, str]:
+    """A file name's stem and its suffix in lower case; `.ome.tif`, `.nii.gz` and the like are one suffix."""
+    lower = name.lower()
+    double = next((suffix for suffix in _DOUBLE if lower.endswith(suffix) and len(name) > len(suffix)), None)
+    if double is not None:
+        return name[: -len(double)], double
+    stem, dot, suffix = name.rpartition(".")
+    return (stem, f".{suffix.lower()}") if dot and stem else (name, "")
+
+
+ARRAYS = ("npy", "npz", "mat", "hdf5", "nifti", "nrrd")
+"""Kinds of files that hold arrays, some with several pictures."""
 
 _START = 132
 """Bytes that show the format."""
@@ -122,6 +145,20 @@ def header_of(path: Path, page: int | None = None, window: Window | None = None)
     return header if window is None else windowed(header, path, window)
 
 
+def pictures_in(path: Path, *, mask: bool = False) -> int:
+    """Pictures in an array file or volume: 1 where it is of another kind, or one picture; 0 if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            kind = _array_kind(path, file.read(_START))
+        if kind is None:
+            return 1
+        from maskwright.imaging.arrays import count_pictures
+
+        return count_pictures(path, kind, mask=mask)
+    except Exception:  # checking headers says what is wrong with it
+        return 0
+
+
 def windowed(header: Header, path: Path, window: Window) -> Header:
     """The header of a window of a picture; raises UnreadableFileError if it reaches beyond."""
     with _explained(path):
@@ -148,6 +185,10 @@ def _header(path: Path, page: int | None) -> Header:
             from maskwright.imaging.dicom import dicom_header
 
             return dicom_header(path, page)
+        if kind in ARRAYS:
+            from maskwright.imaging.arrays import array_header
+
+            return array_header(path, kind, page)
         _refuse_page(path, page)
         file.seek(0)
         if kind == "jpeg2000":
@@ -206,7 +247,7 @@ def _decoded(path: Path, page: int | None, window: Window | None, *, indices: bo
         with path.open("rb") as file:
             kind = _kind(path, file.read(_START))
             file.seek(0)
-            content = file.read() if kind not in ("tiff", "dicom") else b""
+            content = file.read() if kind not in ("tiff", "dicom", *ARRAYS) else b""
         if kind == "tiff":
             from maskwright.imaging.tiffs import decode_tiff
 
@@ -215,6 +256,10 @@ def _decoded(path: Path, page: int | None, window: Window | None, *, indices: bo
             from maskwright.imaging.dicom import decode_dicom
 
             raster = decode_dicom(path, page, indices=indices)
+        elif kind in ARRAYS:
+            from maskwright.imaging.arrays import decode_array
+
+            raster = decode_array(path, kind, page, indices=indices)
         elif kind == "jpeg2000":
             from maskwright.imaging.jpeg2000 import decode_jpeg2000
 
@@ -228,11 +273,27 @@ def _decoded(path: Path, page: int | None, window: Window | None, *, indices: bo
 
 
 def _kind(path: Path, start: bytes) -> str:
-    kind = sniff(start)
+    kind = sniff(start) or _array_kind(path, start)
     if kind is None:
         found = f"it starts with the bytes {start[:8].hex(' ')}" if start else "it is empty"
-        raise _unreadable(path, found, "Expected a PNG, JPEG, TIFF, BMP, WebP, JPEG 2000 or DICOM image.")
+        raise _unreadable(path, found, "Expected an image, such as PNG, JPEG, TIFF or DICOM.")
     return kind
+
+
+def _array_kind(path: Path, start: bytes) -> str | None:
+    """The kind of array file that first bytes and name show, or None."""
+    name = path.name.lower()
+    if start.startswith(b"\x93NUMPY"):
+        return "npy"
+    if start.startswith(b"PK\x03\x04") and name.endswith(".npz"):
+        return "npz"
+    if start.startswith(b"MATLAB 5.0"):
+        return "mat"
+    if start.startswith((b"\x89HDF\r\n\x1a\n", b"MATLAB 7.3")):
+        return "hdf5"
+    if start.startswith(b"NRRD"):
+        return "nrrd"
+    return "nifti" if name.endswith((".nii", ".nii.gz")) else None
 
 
 def _refuse_page(path: Path, page: int | None) -> None:

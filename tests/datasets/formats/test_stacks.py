@@ -32,7 +32,7 @@ def test_isbi_as_published(tmp_path: Path) -> None:
     data = open_dataset(tmp_path)
     assert data.notes[0] == f"{tmp_path}: TIFF stacks train-volume.tif, 1 image with masks"
     assert "1 file without labels left out: test-volume.tif" in data.notes
-    assert "1 TIFF stack (train-volume.tif): each page is a sample" in data.notes
+    assert "1 stack (train-volume.tif): each page is a sample" in data.notes
     assert "30 samples together" in data.notes
     assert data.classes.names == ["membrane", "cell"]
     assert [sample.id for sample in data.samples][:2] == ["train-volume-000", "train-volume-001"]

@@ -6,18 +6,19 @@ that does not say "not mine" is taken, and the first note of the data set says w
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from maskwright.datasets.classes import NO_CLASSES, UNLABELLED, ClassTable
+from maskwright.datasets.classes import NO_CLASSES, UNLABELLED, ClassTable, Value
 from maskwright.datasets.formats.detect import FORMATS, Listing, read_with
-from maskwright.datasets.formats.folder import unknown
-from maskwright.datasets.formats.layout import Layout, may_be_tiff
+from maskwright.datasets.formats.folder import child, unknown
+from maskwright.datasets.formats.layout import Layout, has_table, may_be_parts
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.samples import Dataset, Source, check_files
 from maskwright.datasets.values import infer_classes, mask_values
-from maskwright.errors import ClassTableError
+from maskwright.errors import ClassTableError, DataError, EmptyDataError, PairingError
 
 __all__ = ["FORMATS", "Layout", "find_layout", "open_dataset"]
 
@@ -38,18 +39,62 @@ def find_layout(root: Path, *, masks: bool = True, problems: list[Problem] | Non
         DataError: no reader knows the place, or the one that does says what is wrong with it.
     """
     listing = Listing(root)
+    noted: list[Problem] | None = None if problems is None else []
+    layout: Layout | None = None
+    refusal: DataError | None = None
+    by_names = True
     for row in FORMATS:
         if not row.claims(listing):
             continue
-        layout = read_with(row)(root, masks=masks, problems=problems)
+        try:
+            layout = read_with(row)(root, masks=masks, problems=noted)
+        except DataError as error:
+            if type(error) not in (DataError, EmptyDataError, PairingError):  # what a file holds, not how files lie
+                raise
+            # What a list or an annotation file declares, and what may be meant in two ways, is not guessed anew.
+            refusal, by_names = error, row.module == "folder" and type(error) is not DataError
+            break
         if layout is not None:
-            return _divided(layout, problems)
-    raise unknown(root)
+            break
+    refusal = refusal or unknown(root)
+    if masks and root.is_dir() and (layout is None or _is_doubtful(layout, noted)):
+        layout, noted = _inferred(root, layout, refusal, noted, certain=by_names)
+    if layout is None:
+        raise refusal
+    if problems is not None:
+        problems += noted or []
+    return _divided(layout, problems)
+
+
+def _is_doubtful(layout: Layout, problems: list[Problem] | None) -> bool:
+    """Whether what a format found is nothing, or less than half, or contested by what lies beside it."""
+    unpaired = sum(problem.kind == "unpaired" for problem in problems or ())
+    return (not layout.samples and layout.format == "folder") or unpaired > len(layout.samples) or layout.contested
+
+
+def _inferred(
+    root: Path, layout: Layout | None, refusal: DataError, problems: list[Problem] | None, *, certain: bool
+) -> tuple[Layout, list[Problem] | None]:
+    """What names and contents tell, where it is certain; else what was found, or the refusal with the ways out.
+
+    With `certain` false they are only proposed.
+    """
+    from maskwright.datasets.formats import reading as words
+    from maskwright.datasets.formats.infer import readings
+
+    found = readings(root)
+    reading = words.certain(found) if certain and child(root, "valid") is None else None
+    if reading is not None:
+        return reading.layout(root), None if problems is None else []
+    if layout is not None and (not layout.contested or len(found) < 2):
+        return layout, problems
+    way_out = words.proposal(root, found) or words.by_hand(root)
+    raise type(refusal)(refusal.what, expected=refusal.expected, remedy=f"{refusal.remedy}\n{way_out}", file=root)
 
 
 def _divided(layout: Layout, problems: list[Problem] | None) -> Layout:
-    """Samples of stacks and large rasters in parts; only TIFF files are either."""
-    if not any(may_be_tiff(sample.image) for sample in layout.samples):
+    """Samples of stacks and large rasters in parts."""
+    if not any(may_be_parts(sample.image) for sample in layout.samples):
         return layout
     from maskwright.datasets.formats.parts import in_parts
 
@@ -82,10 +127,16 @@ def open_dataset(path: str | Path, *, classes: ClassTable | None = None, masks: 
         table = own if classes is None else own.agreeing_with(classes, source)
         notes.append(f"{source} declares {len(table)} classes: {table.describe()}")
     elif masks and classes is None:
-        table, note = infer_classes(
-            mask_values(_masks(found)), found.masks_folder, found.table_place, unlabelled_255=found.unlabelled_255
-        )
-        notes.append(note)
+        values = mask_values(_masks(found))
+        beside = _table_beside(found, Path(path), values)
+        if beside is not None:
+            table = beside[0]
+            notes.append(f"{beside[1]} declares {len(table)} classes: {table.describe()}")
+        else:
+            table, note = infer_classes(
+                values, found.masks_folder, found.table_place, Path(path), unlabelled_255=found.unlabelled_255
+            )
+            notes.append(note)
     elif masks and classes is not None:
         _check_binary(found, classes)
         notes.append(f"masks are read by the run's classes: {classes.describe()}")
@@ -101,6 +152,17 @@ def _declared(found: Layout, path: Path) -> tuple[ClassTable | None, str]:
     if found.table is not None:
         return ClassTable.load(found.table), str(found.table)
     return found.classes, f"{path} ({found.format})"
+
+
+def _table_beside(found: Layout, path: Path, values: Mapping[Value, object]) -> tuple[ClassTable, Path] | None:
+    """The class table of another tool that lies beside the masks and explains all their values, and its file."""
+    homes = [path if path.is_dir() else path.parent, found.home, found.masks_folder, found.masks_folder.parent]
+    folders = [home for home in homes if home is not None]
+    if not any(has_table(folder) for folder in dict.fromkeys(folders)):
+        return None
+    from maskwright.datasets.tables import fitting_table
+
+    return fitting_table(folders, values)
 
 
 def _masks(found: Layout) -> list[Source]:

@@ -130,6 +130,8 @@ def _objects(listing: Listing) -> bool:
 FORMATS: tuple[Format, ...] = (
     # A labelling project: its images are not all labelled, which any other reader would refuse.
     Format("project", lambda listing: listing.has(".sqlite")),
+    # What a user wrote or accepted (`adopt`) comes before everything that may be inferred.
+    Format("manifest", lambda listing: listing.has(".csv", ".tsv")),
     # Annotation files name their images: whoever wrote one meant it, whatever folders lie beside it.
     Format("drawn.coco", lambda listing: listing.has(".json", depth=1)),
     Format("drawn.cvat", lambda listing: listing.has(".xml")),
@@ -145,11 +147,11 @@ FORMATS: tuple[Format, ...] = (
     Format("camvid", _camvid),
     # One sample from several files, which the folder would take for as many images.
     Format("objects", _objects),
+    Format("nnunet", lambda listing: "imagesTr" in listing.entries().folders),
     Format("bands", lambda listing: listing.has(*_TIFF, ".jp2", depth=3)),
     Format("stacks", lambda listing: listing.has(*_TIFF)),
     # Tables and lists: they say what belongs together in folders that could also be paired by name.
     Format("drawn.runlength", lambda listing: listing.has(".csv")),
-    Format("manifest", lambda listing: listing.has(".csv", ".tsv")),
     Format("lists", lambda listing: listing.has(".txt", depth=2)),
     # What is left is paired by name.
     Format("folder", lambda listing: True),

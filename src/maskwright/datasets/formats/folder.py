@@ -104,6 +104,7 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
         unlabelled_255=any(map(is_labels, truths)),
         home=first.home,
         table=_table(root, [part.home for part in parts]),
+        contested=masks and _contested(root, parts),
         notes=(found(root, "folder", samples, masks=masks), *notes, *_not_read(root, parts)),
     )
 
@@ -224,7 +225,9 @@ def _side_by_side(root: Path, *, masks: bool) -> list[_Part]:
     if not masks:
         return parts if not any(map(is_image, root.iterdir())) else []
     parts = [part for part in parts if pairs_within(part.images, [])]
-    if parts or not pairs_within(root, []):
+    # A figure and its mask at the top of a repository are no data set where folders below hold more images.
+    within = None if parts else pairs_within(root, [])
+    if within is None or _images_below(root) > 2 * len(within[0]):
         return parts
     return [_Part(split=None, home=root, images=root, masks=None)]
 
@@ -235,6 +238,32 @@ def _above_masks(root: Path) -> list[_Part]:
     if truth is None or not any(map(is_image, root.iterdir())) or not any(map(is_image, truth.iterdir())):
         return []
     return [_Part(split=None, home=root, images=root, masks=truth, valid=child(root, "valid"))]
+
+
+def _images_below(root: Path) -> int:
+    """Images in the folders of a folder, at any depth."""
+    return sum(is_image(path) for name in folders_in(root) for path in (root / name).rglob("*"))
+
+
+def _contested(root: Path, parts: Sequence[_Part]) -> bool:
+    """Whether a folder that is passed over holds a file for each image, and masks are not in one called so."""
+    read = sum(sum(map(is_image, part.images.iterdir())) for part in parts)
+    used = {path.relative_to(root).parts[:1] for part in parts for path in (part.home, part.images, part.masks) if path}
+    if (
+        all(part.home != root for part in parts)
+        and sum(is_image(path) for name in folders_in(root) if (name,) not in used for path in (root / name).rglob("*"))
+        > 2 * read
+    ):
+        return True  # of several splits, only those with common names were found
+    for part in parts:
+        if part.masks is None or plain(part.masks.name) in ("masks", "labels") or part.home != part.masks.parent:
+            continue
+        known = {part.images.name, part.masks.name, *([part.valid.name] if part.valid else [])}
+        images = sum(map(is_image, part.images.iterdir()))
+        others = [part.home / name for name in folders_in(part.home) if name not in known]
+        if any(sum(map(is_image, other.iterdir())) >= images > 0 for other in others):
+            return True
+    return False
 
 
 def _read_part(part: _Part, *, masks: bool, problems: list[Problem] | None) -> tuple[list[Sample], list[str]] | None:

@@ -12,7 +12,7 @@ from maskwright.datasets.problems import Problem
 from maskwright.datasets.samples import Sample
 from maskwright.datasets.sources import Source
 from maskwright.errors import listed
-from maskwright.imaging.images import IMAGE_SUFFIXES
+from maskwright.imaging.images import ARRAY_SUFFIXES, IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,8 @@ class Layout:
     """The `classes.toml` that was found; it overrides `classes`."""
     classes: ClassTable | None = None
     """The table that the format itself declares."""
+    contested: bool = False
+    """Whether other folders may hold the truth as well: then names and contents are asked, too."""
     notes: tuple[str, ...] = ()
     """What was found and assumed; the first sentence is `found`'s."""
 
@@ -90,9 +92,24 @@ def split_named(name: str) -> str | None:
     return next((split for split, names in SPLITS.items() if name.lower() in names), None)
 
 
-def may_be_tiff(image: Source) -> bool:
-    """Whether an image's name leaves it open that it is a TIFF, all of it; then its first bytes are looked at."""
-    return image.window is None and image.path.suffix.lower() not in IMAGE_SUFFIXES - {".tif", ".tiff"}
+_WHOLE = IMAGE_SUFFIXES - {".tif", ".tiff"} - ARRAY_SUFFIXES
+
+
+def may_be_parts(image: Source) -> bool:
+    """Whether an image's name leaves it open that it is a stack or a large raster; then its first bytes are read."""
+    return image.window is None and image.path.suffix.lower() not in _WHOLE
+
+
+_TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".yaml", ".yml")
+
+
+def has_table(folder: Path) -> bool:
+    """Whether a folder holds a text file that may be another tool's class table."""
+    try:
+        with os.scandir(folder) as entries:
+            return any(entry.name.lower().endswith(_TABLE_SUFFIXES) for entry in entries)
+    except OSError:
+        return False
 
 
 def is_labels(folder: Path) -> bool:

@@ -6,6 +6,9 @@
     scans/a.tif,truth/a.png,train,p01   and valid (0 where the image has no data) may follow
     scans/b.tif,truth/b.png,val,p02
 
+    image,mask:crack,mask:lane          a mask for each class instead; where they overlap, the later column is on top
+    a.jpg,a_CRACK.png,a_1.png|a_2.png   several masks in a cell are objects of one class, set apart by |
+
 Paths are relative to the CSV file. Columns are told by their names, in any order and case, separated by commas,
 semicolons or tabs. Other columns are not read, with a note.
 """
@@ -13,16 +16,21 @@ semicolons or tabs. Other columns are not read, with a note.
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from maskwright.datasets.classes import ClassTable, LabelClass
 from maskwright.datasets.formats.layout import SPLITS, Layout, found, is_labels, split_named, table_in
 from maskwright.datasets.formats.pairing import names_of
+from maskwright.datasets.formats.several import Layered
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.samples import Sample, Source
 from maskwright.errors import DataError, EmptyDataError, PairingError, listed
+from maskwright.imaging.colors import default_color
 
 _COLUMNS = ("image", "mask", "split", "group", "valid")
+_LAYER = "mask:"
+"""What the name of a column starts with that holds the masks of one class."""
 
 
 def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout | None:
@@ -36,9 +44,10 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
         files = [root] if root.suffix.lower() in (".csv", ".tsv") else []
     else:
         files = sorted([*root.glob("*.csv"), *root.glob("*.tsv")]) if root.is_dir() else []
-    files = [path for path in files if {"image", "mask"} <= set(_header(path)[0])]
+    files = [path for path in files if _is_manifest(_header(path)[0])]
     if not files:
         return None
+    files = [path for path in files if path.name == "manifest.csv"] or files  # what `adopt` writes comes first
     if len(files) > 1 and any(split_named(path.stem) is None for path in files):
         both = " and ".join(path.name for path in files)
         raise DataError(
@@ -73,7 +82,9 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
         )
     if not samples and not problems:
         raise EmptyDataError(f"{files[0]} lists no image that can be used. Expected a row for each, after the header.")
-    others = [name for path in files for name in _header(path)[0] if name not in _COLUMNS]
+    others = [
+        name for path in files for name in _header(path)[0] if name not in _COLUMNS and not name.startswith(_LAYER)
+    ]
     notes = [f"{files[0].name}: columns not read: {listed(others)}"] if others else []
     groups = {sample.group for sample in samples.values()} - {None}
     notes += [f"column group: {len(groups)} groups, none of which is divided"] if groups else []
@@ -82,10 +93,30 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
         format="manifest",
         samples=tuple(samples.values()),
         masks_folder=truth,
-        unlabelled_255=is_labels(truth),
+        # A class table beside a manifest says what 255 is, whatever the folder of the masks is called.
+        unlabelled_255=is_labels(truth) and table_in(root) is None,
+        classes=_layered_classes(files),
         home=files[0].parent,
         table=table_in(root),
         notes=(found(root, f"manifest {listed([p.name for p in files])}", list(samples.values()), masks=masks), *notes),
+    )
+
+
+def _is_manifest(names: Sequence[str]) -> bool:
+    return "image" in names and any(name == "mask" or name.startswith(_LAYER) for name in names)
+
+
+def _layered_classes(files: Sequence[Path]) -> ClassTable | None:
+    """Background, and a class for each column of masks; None where there are none."""
+    names = list(dict.fromkeys(name for path in files for name in _header(path)[0] if name.startswith(_LAYER)))
+    if not names:
+        return None
+    classes = ["background", *(name.removeprefix(_LAYER) for name in names)]
+    return ClassTable(
+        classes=tuple(
+            LabelClass(name=name, color=default_color(index, name), values=(index,))
+            for index, name in enumerate(classes)
+        )
     )
 
 
@@ -122,23 +153,48 @@ def _sources(
         raise DataError(
             f"{path}, line {number}: split = {split!r}. Expected {', '.join(SPLITS)}, or nothing. Correct the row."
         )
-    sources = {}
-    for column in ("image", "mask", "valid") if masks else ("image", "valid"):
-        written = row.get(column, "")
+    sources: dict[str, Source] = {}
+    layers = [name for name in row if name.startswith(_LAYER)]
+    for column in ["image", *([] if layers else ["mask"]), "valid"] if masks else ["image", "valid"]:
+        written = [cell for cell in row.get(column, "").split("|") if cell.strip()]
         if not written and column == "valid":
             continue
-        place = path.parent / written.replace("\\", "/")
-        if written and place.is_file():
-            sources[column] = Source(path=place)
+        places = [path.parent / cell.strip().replace("\\", "/") for cell in written]
+        missing = next((place for place in places if not place.is_file()), None)
+        if places and missing is None:
+            one = Source(path=places[0])
+            several = Layered(path=places[0], paths=tuple(places), numbers=(1,) * len(places))
+            sources[column] = one if len(places) == 1 else several
             continue
-        what = f"names {written}, which does not exist" if written else f"has no {column}"
-        problem = Problem(
-            level="error",
-            kind="unpaired",
-            files=(path, *([place] if written else [])),
-            what=f"{path}, line {number}, {what}.",
-            remedy=f"Expected a path relative to {path.parent}. Correct the row, add the file, or remove the row.",
-        )
-        report(problems, problem, PairingError)
+        _report_missing(path, number, column, missing, problems)
         return None
+    if masks and layers:
+        parts = [
+            (path.parent / cell.strip().replace("\\", "/"), index)
+            for index, name in enumerate(layers, 1)
+            for cell in row[name].split("|")
+            if cell.strip()
+        ]
+        missing = next((place for place, _ in parts if not place.is_file()), None)
+        if missing is not None or not parts:
+            _report_missing(path, number, "mask", missing, problems)
+            return None
+        paths, numbers = zip(*parts, strict=True)
+        sources["mask"] = Layered(path=paths[0], paths=paths, numbers=numbers)
     return sources
+
+
+def _report_missing(path: Path, number: int, column: str, missing: Path | None, problems: list[Problem] | None) -> None:
+    if missing is None:
+        what = f"has no {column}"
+    else:
+        shown = missing.relative_to(path.parent).as_posix() if missing.is_relative_to(path.parent) else missing
+        what = f"names {shown}, which does not exist"
+    problem = Problem(
+        level="error",
+        kind="unpaired",
+        files=(path, *([missing] if missing is not None else [])),
+        what=f"{path}, line {number}, {what}.",
+        remedy=f"Expected a path relative to {path.parent}. Correct the row, add the file, or remove the row.",
+    )
+    report(problems, problem, PairingError)

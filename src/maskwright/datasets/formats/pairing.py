@@ -15,7 +15,7 @@ from maskwright.datasets.problems import Problem
 from maskwright.datasets.samples import Sample
 from maskwright.datasets.sources import Source, natural
 from maskwright.errors import DataError, EmptyDataError, PairingError, listed
-from maskwright.imaging.images import IMAGE_SUFFIXES
+from maskwright.imaging.images import IMAGE_SUFFIXES, split_suffix
 
 _IGNORED = {"thumbs.db", "desktop.ini", CLASSES_FILE}
 
@@ -31,7 +31,7 @@ _LOSSY = (".jpg", ".jpeg")
 
 def is_image(path: Path) -> bool:
     """Whether a name is that of an image file that is looked at."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    return split_suffix(path.name)[1] in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
 def suffixes() -> str:
@@ -41,7 +41,7 @@ def suffixes() -> str:
 
 def stem_of(path: Path) -> str:
     """A file's name without its suffix; macOS and Linux write one accented name in two ways, this gives one."""
-    return unicodedata.normalize("NFC", path.stem)
+    return unicodedata.normalize("NFC", split_suffix(path.name)[0])
 
 
 def files_in(
@@ -155,7 +155,8 @@ def check_pairs(
         endings = [other.removeprefix(stem) for other in others if other not in images and other.startswith(stem)]
         if endings:
             raise PairingError(f"{text} These names end in {endings[0]!r}: rename them without it.")
-    raise PairingError(f"{text} Add what is missing, or move these files elsewhere.")
+    none_fits = len(alone) == len(images) and bool(left)
+    raise PairingError(text if none_fits else f"{text} Add what is missing, or move these files elsewhere.")
 
 
 def paired_samples(

@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from maskwright.datasets.formats.layout import Layout, counted, may_be_tiff
+from maskwright.datasets.formats.layout import Layout, counted, may_be_parts
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.samples import Sample, Source
 from maskwright.datasets.sources import Window
 from maskwright.datasets.values import THREADS
 from maskwright.errors import PairingError, UnreadableFileError, listed
+from maskwright.imaging.images import ARRAY_SUFFIXES, pictures_in, split_suffix
 from maskwright.imaging.tiffs import count_pages, first_page, segment_pixels
 
 LARGEST = 64_000_000
@@ -36,7 +37,7 @@ def in_parts(layout: Layout, problems: list[Problem] | None) -> Layout:
     Only first directories of TIFF files are read. A stack whose mask has another number of pages raises PairingError,
     or is noted in `problems` and left out.
     """
-    tiffs = [sample.image for sample in layout.samples if may_be_tiff(sample.image)]
+    tiffs = [sample.image for sample in layout.samples if may_be_parts(sample.image)]
     with ThreadPoolExecutor(THREADS) as pool:
         firsts = dict(zip(tiffs, pool.map(lambda image: first_page(image.path), tiffs), strict=True))
     samples: list[Sample] = []
@@ -46,7 +47,9 @@ def in_parts(layout: Layout, problems: list[Problem] | None) -> Layout:
     for sample in layout.samples:
         first = firsts.get(sample.image)
         if first is None:
-            samples.append(sample)
+            pages = _pages(sample, problems) if split_suffix(sample.image.path.name)[1] in ARRAY_SUFFIXES else [sample]
+            stacks += [sample.image.path.name] if len(pages) > 1 else []
+            samples += pages
             continue
         pages = [sample] if first.alone else _pages(sample, problems)
         stacks += [sample.image.path.name] if len(pages) > 1 else []
@@ -65,7 +68,7 @@ def in_parts(layout: Layout, problems: list[Problem] | None) -> Layout:
 def _told(stacks: Sequence[str], rasters: Sequence[str], slow: Sequence[str], count: int) -> list[str]:
     notes = []
     if stacks:
-        notes.append(f"{counted(len(stacks), 'TIFF stack')} ({listed(stacks)}): each page is a sample")
+        notes.append(f"{counted(len(stacks), 'stack')} ({listed(stacks)}): each page is a sample")
     if rasters:
         limit = LARGEST // 1_000_000
         notes.append(
@@ -88,7 +91,7 @@ def _pages(sample: Sample, problems: list[Problem] | None) -> list[Sample]:
     if count < 2:
         return [sample]
     for part, what in ((sample.mask, "mask"), (sample.valid, "valid mask")):
-        if part is None or (other := _count(part)) == count:
+        if part is None or (other := _count(part, mask=True)) == count:
             continue
         if other < 2:  # bands in pages, it seems: reading says what to do
             return [sample]
@@ -120,7 +123,9 @@ def _pages(sample: Sample, problems: list[Problem] | None) -> list[Sample]:
     ]
 
 
-def _count(part: Source) -> int:
+def _count(part: Source, *, mask: bool = False) -> int:
+    if split_suffix(part.path.name)[1] in ARRAY_SUFFIXES:
+        return pictures_in(part.path, mask=mask)
     first = first_page(part.path)
     if first is None or first.alone:
         return 0

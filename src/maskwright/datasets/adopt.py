@@ -1,0 +1,151 @@
+"""Accepting a reading that a refusal proposes: `maskwright adopt DATA --as N` writes it down.
+
+`manifest.csv` says which mask is whose, `classes.toml` what its values stand for; every command reads them from then
+on, and a person can correct them. Nothing that exists is written over.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from maskwright import runs
+from maskwright.datasets.classes import CLASSES_FILE, ClassTable
+from maskwright.datasets.formats import find_layout
+from maskwright.datasets.formats.infer import readings
+from maskwright.datasets.formats.layout import Layout
+from maskwright.datasets.formats.reading import Reading
+from maskwright.datasets.formats.several import Layered
+from maskwright.datasets.samples import Sample
+from maskwright.datasets.sources import Source
+from maskwright.datasets.tables import fitting_table
+from maskwright.datasets.values import mask_values, propose_classes
+from maskwright.errors import ClassTableError, DataError
+
+MANIFEST = "manifest.csv"
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """What was written."""
+
+    what: str
+    """The reading, in a sentence."""
+    samples: int
+    files: tuple[Path, ...]
+    classes: ClassTable | None
+    """None where the values could not be told; `remains` says why."""
+    remains: str = ""
+    """What is still to be done."""
+
+
+def adopt(root: Path, number: int, out: Path | None = None) -> Adopted:
+    """Write down the reading of a folder with this number, as a refusal counts them, from 1.
+
+    Parameters
+    ----------
+    root : the data folder.
+    number : which reading.
+    out : where to write; the data folder itself by default. Elsewhere, paths in the manifest are absolute.
+
+    Raises
+    ------
+    DataError : there is no such reading, or a file that would be written exists.
+    """
+    home = out or root
+    layout = _as_it_lies(root) if number == 1 else None
+    if layout is None:
+        what, samples, names = _reading(root, number)
+    else:
+        layered = any(isinstance(sample.mask, Layered) for sample in layout.samples)
+        names = layout.classes.names if layered and layout.classes is not None else ()
+        what, samples = layout.notes[0], layout.samples
+    manifest, table = home / MANIFEST, home / CLASSES_FILE
+    # A labels folder says that 255 is unlabelled; a manifest does not, so that the table may say what it is.
+    in_labels = layout is not None and layout.unlabelled_255
+    needed = [manifest] if layout is None or out is not None or in_labels else []
+    declared = layout is not None and layout.classes is not None
+    if not names and not declared and not (layout is not None and layout.table is not None):
+        needed.append(table)
+    for path in [*needed, manifest]:
+        if path.exists():
+            raise DataError(
+                f"{path} exists already, and is not written over.",
+                remedy="Move it away, or give another folder with --out.",
+                file=path,
+            )
+    classes, remains = None, ""
+    if table in needed:
+        masks = [sample.mask for sample in samples if sample.mask is not None]
+        found = mask_values(masks)
+        beside = fitting_table([root, masks[0].path.parent, masks[0].path.parent.parent], found)
+        try:
+            classes = beside[0] if beside is not None else propose_classes(found, masks[0].path.parent)
+        except ClassTableError as error:
+            remains = str(error)
+    if manifest in needed:
+        runs.write_text(manifest, _csv(samples, names, home))
+    if classes is not None:
+        classes.save(table)
+    written = tuple(path for path in needed if path.exists())
+    return Adopted(what, len(samples), written, classes, remains)
+
+
+def _as_it_lies(root: Path) -> Layout | None:
+    """The layout, where pairing is not what was refused."""
+    try:
+        return find_layout(root)
+    except DataError:
+        return None
+
+
+def _reading(root: Path, number: int) -> tuple[str, Sequence[Sample], Sequence[str]]:
+    found: list[Reading] = readings(root)
+    if not 1 <= number <= len(found):
+        have = f"{len(found)} readings" if found else "no reading"
+        raise DataError(
+            f"{root} has {have} to accept, and {number} was asked for.",
+            remedy=f"Look at what `maskwright check {root}` proposes.",
+            file=root,
+        )
+    chosen = found[number - 1]
+    return chosen.what, chosen.samples, chosen.names
+
+
+def _csv(samples: Sequence[Sample], names: Sequence[str], home: Path) -> str:
+    """The manifest's text: a column of masks for each class, or one; several masks in a cell are set apart by |."""
+    text = io.StringIO()
+    splits = any(sample.split for sample in samples)
+    groups = any(sample.group for sample in samples)
+    layers = list(names[1:]) if names and any(_numbers(sample) > {1} for sample in samples) else []
+    header = ["image", *([f"mask:{name}" for name in layers] or ["mask"])]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header + ["split"] * splits + ["group"] * groups)
+    for sample in samples:
+        assert sample.mask is not None
+        row = [_place(sample.image.path, home), *_cells(sample.mask, len(layers), home)]
+        writer.writerow(row + [sample.split or ""] * splits + [sample.group or ""] * groups)
+    return text.getvalue()
+
+
+def _numbers(sample: Sample) -> set[int]:
+    return set(sample.mask.numbers) if isinstance(sample.mask, Layered) else set()
+
+
+def _cells(mask: Source, layers: int, home: Path) -> list[str]:
+    if not isinstance(mask, Layered):
+        return [_place(mask.path, home)]
+    return [
+        "|".join(_place(path, home) for path, own in zip(mask.paths, mask.numbers, strict=True) if own == number)
+        for number in range(1, max(1, layers) + 1)
+    ]
+
+
+def _place(path: Path, home: Path) -> str:
+    """A path as the manifest holds it: relative to the manifest where it lies below it, else absolute."""
+    full, base = path.resolve(), home.resolve()
+    return Path(os.path.relpath(full, base)).as_posix() if full.is_relative_to(base) else str(full)

@@ -1,0 +1,215 @@
+"""Images and masks found from names and contents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+from scipy.io import savemat
+
+from maskwright.datasets.adopt import adopt
+from maskwright.datasets.formats import find_layout, naming, open_dataset
+from maskwright.datasets.formats.reading import pattern
+from maskwright.datasets.problems import Problem
+from maskwright.errors import DataError, EmptyDataError, PairingError
+
+
+def scene(seed: int, classes: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """A noisy picture of rectangles, and its mask."""
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((32, 40), np.uint8)
+    for value in range(1, classes):
+        top, left = rng.integers(1, 14), 1 + 13 * (value - 1)
+        mask[top : top + 15, left : left + 12] = value
+    image = mask[..., None] * 60 + rng.integers(0, 60, (32, 40, 3))
+    return image.astype(np.uint8), mask
+
+
+def put(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".npy":
+        np.save(path, pixels)
+    else:
+        PillowImage.fromarray(pixels).save(path)
+
+
+def pairs(root: Path, image: str, mask: str, count: int = 5, classes: int = 2, scale: int = 255) -> None:
+    """`count` images and masks; {} is the number."""
+    for index in range(count):
+        pixels, truth = scene(index, classes)
+        put(root / image.format(index), pixels)
+        put(root / mask.format(index), truth * np.uint8(scale if classes == 2 else 1))
+
+
+def told(root: Path) -> set[tuple[str, str]]:
+    found = [sample for sample in find_layout(root).samples if sample.mask is not None]
+    return {
+        (sample.image.path.relative_to(root).as_posix(), sample.mask.path.relative_to(root).as_posix())
+        for sample in found
+        if sample.mask is not None
+    }
+
+
+@pytest.mark.parametrize(
+    ("image", "mask"),
+    [
+        ("Train_RGB/{}.bmp", "Train_Labels/{}.bmp"),
+        ("images_prepped_train/x_{}.png", "annotations_prepped_train/x_{}.png"),
+        ("images/{}.png", "av-labels/{}--av.png"),
+        ("pictures/train-volume{:02}.png", "truth/train-labels{:02}.png"),
+        ("a/s1_camera_front_{:04}.png", "b/s1_label_front_{:04}.png"),
+        ("Original/{}.png", "Ground Truth/{}.png"),
+        ("area {}/photo.png", "area {}/photo_seg.png"),
+        ("Dataset 1/{:03}.bmp", "Dataset 1/{:03}.png"),
+        ("x/{:04}.npy", "y/{:04}.npy"),
+        ("2_Ortho/top_2_1{}_RGB.png", "5_Labels/top_2_1{}_label.png"),
+        ("train/c_{:02}.png", "train_masks/c_{:02}_mask.gif"),
+    ],
+)
+def test_a_rule_without_exceptions_is_used_and_announced(image: str, mask: str, tmp_path: Path) -> None:
+    pairs(tmp_path, image, mask)
+    assert told(tmp_path) == {(image.format(index), mask.format(index)) for index in range(5)}
+    data = open_dataset(tmp_path)
+    assert len(data.classes) == 2
+    for sample in data.samples:
+        assert sample.mask is not None
+        number = int("".join(filter(str.isdigit, sample.image.path.stem)) or sample.image.path.parent.name[-1]) % 10
+        assert (data.read(sample).mask == scene(number)[1]).all()
+
+
+def test_splits_and_groups_are_words_of_folders(tmp_path: Path) -> None:
+    pairs(tmp_path, "Train/north/images_png/{}.png", "Train/north/masks_png/{}.png", 3)
+    pairs(tmp_path, "Train/south/images_png/{}.png", "Train/south/masks_png/{}.png", 3)
+    pairs(tmp_path, "Val/south/images_png/{}.png", "Val/south/masks_png/{}.png", 2)
+    samples = find_layout(tmp_path).samples
+    assert sorted({(sample.split or "", sample.group or "") for sample in samples}) == [
+        ("train", "north"), ("train", "south"), ("val", "south"),
+    ]  # fmt: skip
+    assert len({sample.id for sample in samples}) == 8
+
+
+def test_two_observers_are_a_question_with_a_way_out(tmp_path: Path) -> None:
+    pairs(tmp_path, "Image_{:02}.png", "Image_{:02}_1stHO.png")
+    for index in range(5):
+        put(tmp_path / f"Image_{index:02}_2ndHO.png", np.roll(scene(index)[1], 1, 0) * np.uint8(255))
+    with pytest.raises(EmptyDataError) as error:
+        open_dataset(tmp_path)
+    for part in (
+        "Image_*_1stHO.png",
+        "Image_*_2ndHO.png",
+        f"maskwright adopt {tmp_path} --as 2",
+        "5 images with masks",
+    ):
+        assert part in str(error.value)
+    done = adopt(tmp_path, 2)
+    assert [path.name for path in done.files] == ["manifest.csv", "classes.toml"]
+    data = open_dataset(tmp_path)
+    assert (data.read(data.samples[3]).mask == np.roll(scene(3)[1], 1, 0)).all()
+    with pytest.raises(DataError, match="exists already"):
+        adopt(tmp_path, 1)
+
+
+def test_masks_of_one_class_each_are_layers(tmp_path: Path) -> None:
+    for index in range(4):
+        image, mask = scene(index, 4)
+        put(tmp_path / f"{index:03}/x_RAW.png", image)
+        for value, name in ((1, "CRACK"), (2, "LANE"), (3, "POTHOLE")):
+            put(tmp_path / f"{index:03}/x_{name}.png", (mask == value).astype(np.uint8) * 255)
+    data = open_dataset(tmp_path)
+    assert data.classes.names == ["background", "crack", "lane", "pothole"]
+    assert any("on top" in note for note in data.notes)
+    for index, sample in enumerate(data.samples):
+        assert (data.read(sample).mask == scene(index, 4)[1]).all()
+    adopt(tmp_path, 1, out := tmp_path / "elsewhere")
+    assert (out / "manifest.csv").read_text().splitlines()[0].split(",") == [
+        "image",
+        "mask:crack",
+        "mask:lane",
+        "mask:pothole",
+    ]
+    again = open_dataset(out)
+    assert (again.read(again.samples[2]).mask == scene(2, 4)[1]).all()
+
+
+def test_a_field_of_view_is_no_truth(tmp_path: Path) -> None:
+    pairs(tmp_path, "images/{}_training.png", "1st_manual/{}_manual1.png")
+    view = np.zeros((32, 40), np.uint8)
+    view[2:-2, 2:-2] = 255
+    for index in range(5):
+        put(tmp_path / f"mask/{index}_training_mask.png", view)
+    assert told(tmp_path) == {(f"images/{i}_training.png", f"1st_manual/{i}_manual1.png") for i in range(5)}
+    assert any("mask/*_training_mask.png" in note for note in find_layout(tmp_path).notes)
+
+
+def test_a_picture_beside_data_folders_is_no_data_set(tmp_path: Path) -> None:
+    for kind in ("crack", "fray"):
+        pairs(tmp_path, kind + "/Imgs/{}.jpg", kind + "/Imgs/{}.png", 4)
+    pairs(tmp_path, "example{}.jpg", "example{}.png", 1)
+    layout = find_layout(tmp_path)
+    assert len(layout.samples) == 8
+    assert any("example0.jpg" in note for note in layout.notes)
+
+
+def test_names_that_only_share_numbers_are_asked(tmp_path: Path) -> None:
+    pairs(tmp_path, "images/photo{:02}.png", "masks/drawing{:02}.png", 4)
+    with pytest.raises(PairingError, match=r"adopt .* --as 1"):
+        find_layout(tmp_path)
+    problems: list[Problem] = []
+    assert find_layout(tmp_path, problems=problems).samples == ()
+    assert len(problems) == 8
+
+
+def test_exceptions_are_listed_not_left_out(tmp_path: Path) -> None:
+    pairs(tmp_path, "Original/{}.png", "Ground Truth/{}.png")
+    (tmp_path / "Ground Truth/3.png").unlink()
+    with pytest.raises(DataError) as error:
+        find_layout(tmp_path)
+    assert "without a partner, left out: 1 (Original/3.png)" in str(error.value)
+    assert adopt(tmp_path, 1).samples == 4
+    assert len(open_dataset(tmp_path).samples) == 4
+
+
+def test_matlab_files_are_masks(tmp_path: Path) -> None:
+    for index in range(4):
+        image, mask = scene(index)
+        put(tmp_path / f"image/{index:03}.jpg", image)
+        (tmp_path / "groundTruth").mkdir(exist_ok=True)
+        truth = {"Segmentation": mask.astype(np.uint16) + 1, "Boundaries": mask > 0}
+        savemat(tmp_path / f"groundTruth/{index:03}.mat", {"groundTruth": truth})
+    assert len(find_layout(tmp_path).samples) == 4
+    adopt(tmp_path, 1)
+    data = open_dataset(tmp_path)
+    assert [(data.read(s).mask == scene(i)[1]).all() for i, s in enumerate(data.samples)] == [True] * 4
+
+
+def test_nothing_to_find_tells_how_a_manifest_is_written(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/readme.txt").write_text("nothing")
+    with pytest.raises(EmptyDataError, match=r"manifest\.csv"):
+        find_layout(tmp_path)
+    with pytest.raises(DataError, match="no reading"):
+        adopt(tmp_path, 1)
+
+
+def test_names_are_words_and_numbers(tmp_path: Path) -> None:
+    for index in range(4):
+        put(tmp_path / f"Set_2/im{index:03}_left.png", scene(index)[0])
+    (series,) = naming.series_of(naming.listing(tmp_path))
+    assert (series.folders, series.name) == ((("set", "*"),), ("im", "*", "left"))
+    assert list(series.numbers() or {}) == [("0",), ("1",), ("2",), ("3",)]
+    assert pattern(tmp_path, series) == "Set_2/im*_left.png"
+
+
+def test_a_listing_of_many_files_is_quick(tmp_path: Path) -> None:
+    import time
+
+    files = [
+        naming.Named(tmp_path / f"{kind}/{i:06}.png", ".png", ((kind,),), (f"{i:06}",))
+        for kind in ("images", "masks")
+        for i in range(50_000)
+    ]
+    start = time.perf_counter()
+    assert [len(one.files) for one in naming.series_of(files)] == [50_000, 50_000]
+    assert time.perf_counter() - start < 5
