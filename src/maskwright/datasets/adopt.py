@@ -68,8 +68,8 @@ def adopt(root: Path, number: int, out: Path | None = None) -> Adopted:
     # A labels folder says that 255 is unlabelled; a manifest does not, so that the table may say what it is.
     in_labels = layout is not None and layout.unlabelled_255
     needed = [manifest] if layout is None or out is not None or in_labels else []
-    declared = layout is not None and layout.classes is not None
-    if not names and not declared and not (layout is not None and layout.table is not None):
+    declared = _declared(layout)
+    if not names and (declared is None or out is not None):
         needed.append(table)
     for path in [*needed, manifest]:
         if path.exists():
@@ -78,8 +78,8 @@ def adopt(root: Path, number: int, out: Path | None = None) -> Adopted:
                 remedy="Move it away, or give another folder with --out.",
                 file=path,
             )
-    classes, remains = None, ""
-    if table in needed:
+    classes, remains = declared, ""
+    if table in needed and declared is None:
         masks = [sample.mask for sample in samples if sample.mask is not None]
         found = mask_values(masks)
         beside = fitting_table([root, masks[0].path.parent, masks[0].path.parent.parent], found)
@@ -89,7 +89,7 @@ def adopt(root: Path, number: int, out: Path | None = None) -> Adopted:
             remains = str(error)
     if manifest in needed:
         runs.write_text(manifest, _csv(samples, names, home))
-    if classes is not None:
+    if classes is not None and table in needed:
         classes.save(table)
     written = tuple(path for path in needed if path.exists())
     return Adopted(what, len(samples), written, classes, remains)
@@ -101,6 +101,13 @@ def _as_it_lies(root: Path) -> Layout | None:
         return find_layout(root)
     except DataError:
         return None
+
+
+def _declared(layout: Layout | None) -> ClassTable | None:
+    """The class table that the data set brings along."""
+    if layout is None:
+        return None
+    return layout.classes if layout.table is None else ClassTable.load(layout.table)
 
 
 def _reading(root: Path, number: int) -> tuple[str, Sequence[Sample], Sequence[str]]:

@@ -49,7 +49,8 @@ def find_layout(root: Path, *, masks: bool = True, problems: list[Problem] | Non
         try:
             layout = read_with(row)(root, masks=masks, problems=noted)
         except DataError as error:
-            if type(error) not in (DataError, EmptyDataError, PairingError):  # what a file holds, not how files lie
+            how_files_lie = type(error) in (DataError, EmptyDataError, PairingError)
+            if not how_files_lie or (error.file is not None and error.file.is_file()):
                 raise
             # What a list or an annotation file declares, and what may be meant in two ways, is not guessed anew.
             refusal, by_names = error, row.module == "folder" and type(error) is not DataError
@@ -89,7 +90,9 @@ def _inferred(
     if layout is not None and (not layout.contested or len(found) < 2):
         return layout, problems
     way_out = words.proposal(root, found) or words.by_hand(root)
-    raise type(refusal)(refusal.what, expected=refusal.expected, remedy=f"{refusal.remedy}\n{way_out}", file=root)
+    raise type(refusal)(
+        refusal.what, expected=refusal.expected, remedy=f"{refusal.remedy}\n{way_out}", file=refusal.file or root
+    )
 
 
 def _divided(layout: Layout, problems: list[Problem] | None) -> Layout:
