@@ -116,6 +116,21 @@ def test_a_strided_3x3_looks_at_its_pixel_and_those_after_it() -> None:
     assert conv(x_BCHW).tolist() == [[[[45.0, 39.0], [66.0, 50.0]]]]
 
 
+def test_a_depthwise_convolution_in_bfloat16_has_the_gradients_of_float32() -> None:
+    torch.manual_seed(0)
+    conv = SameConv(8, 8, 3, groups=8)
+    x_BCHW = torch.randn(2, 8, 16, 16).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = conv(x_BCHW)
+    assert found.dtype == torch.bfloat16
+    upstream = torch.randn(found.shape).bfloat16()
+    (gradient,) = torch.autograd.grad(found, conv.weight, upstream)
+    expected = F.conv2d(x_BCHW.float(), conv.weight, padding=1, groups=8)
+    (expected_gradient,) = torch.autograd.grad(expected, conv.weight, upstream.float())
+    assert torch.equal(found, expected.bfloat16())
+    torch.testing.assert_close(gradient, expected_gradient)
+
+
 def test_a_segmenter_normalises_as_the_weights_expect() -> None:
     weights = INSTALLED["lite0"]
     network = build("lite0-4", 3, 2)

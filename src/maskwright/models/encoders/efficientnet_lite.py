@@ -57,6 +57,9 @@ class SameConv(nn.Conv2d):
     """A convolution without bias whose map has ceil(side / stride) places a side, zero-padded as TensorFlow's "SAME".
 
     With stride 2 and an even side kernel - 2 pixels are missing, and the odd one comes after the map.
+
+    On a processor a depthwise convolution multiplies in float32 even where the rest is bfloat16: torch's backward pass
+    of it in bfloat16 took 45 % of a step of `lite0-4`, three times as long as in float32 (EXPERIMENTS.md).
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
@@ -66,12 +69,17 @@ class SameConv(nn.Conv2d):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # torch's own name for it
         """B x C x H x W, sides that the stride divides -> B x out_channels x H / stride x W / stride."""
-        if self.stride == (1, 1):
-            return super().forward(input)
-        missing = self.kernel_size[0] - 2
-        before = missing // 2
-        padded = F.pad(input, (before, missing - before, before, missing - before))
-        return F.conv2d(padded, self.weight, None, self.stride, 0, 1, self.groups)
+        padding = (self.kernel_size[0] - 1) // 2
+        if self.stride[0] == 2:
+            missing = self.kernel_size[0] - 2
+            before = missing // 2
+            input = F.pad(input, (before, missing - before, before, missing - before))
+            padding = 0
+        if self.groups == 1 or input.dtype != torch.bfloat16 or input.device.type != "cpu":
+            return F.conv2d(input, self.weight, None, self.stride, padding, 1, self.groups)
+        with torch.autocast("cpu", enabled=False):
+            map_BCHW = F.conv2d(input.float(), self.weight.float(), None, self.stride, padding, 1, self.groups)
+            return map_BCHW.to(input.dtype)
 
 
 class InvertedBottleneck(nn.Module):
