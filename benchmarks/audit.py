@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import shutil
 import sys
 import tempfile
@@ -325,6 +326,17 @@ def nan_channel(folder: Path, rng: np.random.Generator) -> list[Path]:
     return [save(path, pixels)]
 
 
+def sentinels(folder: Path, rng: np.random.Generator) -> list[Path]:
+    """A set of floats, several of which hold -9999 at their edge."""
+    change_images(lambda pixels: pixels.astype(np.float32) / 10000)(folder, rng)
+    damaged = []
+    for path in images(folder)[:12]:
+        pixels = pixels_of(path)
+        pixels[:, :3] = -9999
+        damaged.append(save(path, pixels))
+    return damaged
+
+
 def constant_channel(pixels: np.ndarray) -> np.ndarray:
     """A channel of a defective camera."""
     pixels[..., 1] = 17
@@ -362,6 +374,57 @@ def class_255_in_labels(folder: Path, rng: np.random.Generator) -> list[Path]:
     for split in ("train", "test"):
         (folder / split / "masks").rename(folder / split / "label")
     return [folder / CLASSES_FILE]
+
+
+MISPLACED = frozenset({"shifted-mask", "turned-mask", "unrelated-mask", "shifted-masks"})
+"""True of masks that are drawn anew, wherever objects lie."""
+
+
+def two_encodings(folder: Path, rng: np.random.Generator) -> list[Path]:
+    """Half of the masks hold 0 and 255 instead of 0 and 1, without a class table."""
+    (folder / CLASSES_FILE).unlink()
+    for split in ("train", "test"):
+        for index, path in enumerate(masks(folder, split)):
+            mask = (np.asarray(Image.open(path)) > 0).astype(np.uint8)
+            Image.fromarray(mask * np.uint8(255 if index % 2 else 1)).save(path)
+    return [folder / "train" / "masks"]
+
+
+def numbered(folder: Path, rng: np.random.Generator) -> list[Path]:
+    """Masks number the objects of each image, without a class table."""
+    (folder / CLASSES_FILE).unlink()
+    for split in ("train", "test"):
+        for index, path in enumerate(masks(folder, split)):
+            mask = np.zeros(np.asarray(Image.open(path)).shape[:2], np.uint16)
+            for number in range(9 + index % 3):
+                y, x = divmod(number, 4)
+                mask[8 + 24 * y : 20 + 24 * y, 8 + 24 * x : 20 + 24 * x] = number + 1
+            Image.fromarray(mask).save(path)
+    return [folder / "train" / "masks"]
+
+
+def as_labelme(boxes: bool) -> Damage:
+    """The masks as Labelme files, of boxes, or with an object that has no area."""
+
+    def damage(folder: Path, rng: np.random.Generator) -> list[Path]:
+        for index, image in enumerate(images(folder)):
+            height, width = np.asarray(Image.open(image)).shape[:2]
+            box = [[2, 2], [width // 2, height // 2]]
+            corners = [[2, 2], [width // 2, 3], [width // 3, height // 2]]
+            shapes = [{"label": "cell", "points": box if boxes else corners,
+                       "shape_type": "rectangle" if boxes else "polygon"}]  # fmt: skip
+            if not boxes and index == 1:
+                shapes.append({"label": "cell", "points": [[1, 1], [5, 5]], "shape_type": "polygon"})
+            text = {"shapes": shapes, "imagePath": image.name, "imageHeight": height, "imageWidth": width}
+            image.with_suffix(".json").write_text(json.dumps(text))
+        for path in (folder / "train" / "images").iterdir():
+            path.rename(folder / path.name)
+        for name in ("train", "test", CLASSES_FILE):
+            place = folder / name
+            shutil.rmtree(place) if place.is_dir() else place.unlink()
+        return [folder]
+
+    return damage
 
 
 def half(pixels: np.ndarray) -> np.ndarray:
@@ -418,6 +481,12 @@ CASES: dict[str, Case] = {
         base="cells", kind="class-table", do=class_255_in_labels, says="always means unlabelled",
         also=frozenset({"everything-unlabelled", "never-labelled", "one-class-mask"}),
     ),
+    "two encodings": Case(base="cells", kind="two-encodings", do=two_encodings, says="0 and 255",
+        also=frozenset({"undeclared-values"}),
+    ),
+    "numbers of objects": Case(base="cells", kind="numbered-objects", do=numbered, says="number the objects", also=MISPLACED),
+    "boxes": Case(base="cells", kind="boxes", do=as_labelme(boxes=True), says="rectangles", also=MISPLACED),
+    "an object without area": Case(base="cells", kind="lost-objects", do=as_labelme(boxes=False), says="1 object of", also=MISPLACED),
     "an image without a mask": Case(base="street", kind="unpaired", do=unpaired_image),
     "a mask without an image": Case(base="street", kind="unpaired", do=unpaired_mask),
     "two images of one stem": Case(base="street", kind="duplicate-stem", do=two_files),
@@ -456,6 +525,10 @@ CASES: dict[str, Case] = {
     "specks": Case(base="street", kind="speckle", do=change_mask(spotted(0.02, None))),
     "holes": Case(base="binary", kind="holes", do=change_mask(spotted(0.02, 0))),
     "a constant channel": Case(base="fields", kind="constant-channel", do=change_image(constant_channel)),
+    "undeclared no data": Case(
+        base="fields", kind="sentinel", do=sentinels, says="-9999",
+        also=MISPLACED | {"far-brightness", "unused-bits"},
+    ),
     "a channel of NaN": Case(
         base="fields", kind="nan-channel", do=nan_channel, says="channel 3", also=frozenset({"unlabelled-mask"})
     ),

@@ -146,9 +146,9 @@ def test_unreadable_files_are_listed_and_counted(tmp_path: Path) -> None:
 
 def test_alpha_channels_are_announced(tmp_path: Path) -> None:
     plain = sample(tmp_path, "a")
-    assert check_files([plain]) == ()
+    assert check_files([plain]) == ((), None)
     clear = sample(tmp_path, "b", image=np.zeros((2, 3, 4), np.uint8))
-    (note,) = check_files([plain, clear])
+    (*_, note), _ = check_files([plain, clear])
     assert note.startswith("1 of 2 images have an alpha channel (first b.png)")
 
 

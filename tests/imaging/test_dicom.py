@@ -64,7 +64,7 @@ def test_rescaled_values_are_float32_and_it_is_said(tmp_path: Path) -> None:
     assert image.pixels.dtype == np.float32
     assert image.pixels[..., 0].tolist() == [[-1024, -524, -24]]
     assert read_mask(path).tolist() == stored.tolist()
-    notes = check_files([Sample(id="a", image=Source(path=path))])
+    notes, _ = check_files([Sample(id="a", image=Source(path=path))])
     assert notes == ("images are rescaled by slope 0.5 and intercept -1024, first a.dcm",)
 
 

@@ -19,6 +19,7 @@ from maskwright.datasets.classes import ClassTable, LabelClass
 from maskwright.errors import SettingError, UnreadableFileError
 from maskwright.imaging.images import (
     IMAGE_SUFFIXES,
+    NO_LABEL,
     display,
     header_of,
     read_image,
@@ -240,7 +241,9 @@ def test_float_masks_of_whole_numbers(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.array([[0, 3], [255, 1]], np.float32))
     assert read_mask(tmp_path / "a.tif").tolist() == [[0, 3], [255, 1]]
     assert read_mask(tmp_path / "a.tif").dtype == np.int32
-    for odd in (0.5, np.nan, np.inf, 1e20):
+    tifffile.imwrite(tmp_path / "n.tif", np.array([[0, np.nan], [2, 1]], np.float32))
+    assert read_mask(tmp_path / "n.tif").tolist() == [[0, NO_LABEL], [2, 1]]
+    for odd in (0.5, np.inf, 1e20):
         tifffile.imwrite(tmp_path / "b.tif", np.array([[0, odd]], np.float32))
         with pytest.raises(UnreadableFileError, match=r"b\.tif.*whole numbers"):
             read_mask(tmp_path / "b.tif")

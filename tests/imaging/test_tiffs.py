@@ -10,6 +10,7 @@ import pytest
 import tifffile
 
 from maskwright.errors import UnreadableFileError
+from maskwright.imaging.decoders import Window
 from maskwright.imaging.images import header_of, read_image, read_mask, read_shape
 
 
@@ -140,6 +141,38 @@ def test_a_last_band_is_alpha_only_where_the_file_says_so(tmp_path: Path) -> Non
     assert image.valid is not None
     assert (image.valid == (np.arange(40) >= 5)).all()
     assert header_of(tmp_path / "alpha.tif").alpha
+
+
+@pytest.mark.parametrize("options", [{}, {"ome": True}, {"metadata": None}, {"photometric": "minisblack"}])
+def test_true_stays_true(tmp_path: Path, options: dict[str, Any]) -> None:
+    marked = np.zeros((20, 30), bool)
+    marked[:10, :10] = True
+    tifffile.imwrite(tmp_path / "a.tif", marked, **options)
+    assert (read_image(tmp_path / "a.tif").pixels[..., 0] == 255).sum() == 100
+
+
+def test_an_internal_mask_is_no_picture(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8)
+    inside = np.full((40, 50), 255, np.uint8)
+    inside[:, :7] = 0
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(pixels, photometric="rgb", metadata=None)
+        file.write(inside > 0, subfiletype=4, metadata=None)
+    image = read_image(tmp_path / "a.tif")
+    assert image.pixels.shape == (40, 50, 3)
+    assert image.valid is not None
+    assert (image.valid == (inside > 0)).all()
+    part = read_image(tmp_path / "a.tif", window=Window(2, 3, 10, 12))
+    assert part.valid is not None
+    assert (part.valid == (inside[2:12, 3:15] > 0)).all()
+
+
+def test_a_band_marked_as_opacity_is_a_band(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 50, 4), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=["unassalpha"], metadata=None)
+    assert read_image(tmp_path / "a.tif").pixels.shape == (40, 50, 4)
+    assert not header_of(tmp_path / "a.tif").alpha
+    assert "last band" in header_of(tmp_path / "a.tif").remark
 
 
 def test_where_zero_is_white_values_are_turned_round(tmp_path: Path) -> None:

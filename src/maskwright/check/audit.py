@@ -54,6 +54,10 @@ RULES = (
         picture=pictures.pair,
     ),
     Rule(
+        titles={"lost-objects": "Objects that cannot be drawn", "boxes": "Boxes instead of outlines"},
+        picture=pictures.pair,
+    ),
+    Rule(
         titles={"unpaired": "Files without a partner", "duplicate-stem": "Two files for one name"},
         picture=pictures.pair,
     ),
@@ -69,6 +73,8 @@ RULES = (
         titles={
             "class-table": "The class table contradicts the folder",
             "undecided-classes": "Classes that cannot be told",
+            "two-encodings": "Two encodings of one class",
+            "numbered-objects": "Values that number objects",
             "off-by-one": "Classes counted from 1",
         },
         picture=pictures.pair,
@@ -149,6 +155,11 @@ RULES = (
     Rule(
         find=outliers.dead_channels,
         titles={"constant-channel": "Constant channels", "nan-channel": "Channels with NaN"},
+        picture=pictures.pair,
+    ),
+    Rule(
+        find=outliers.sentinel_values,
+        titles={"sentinel": "Values that look like no data"},
         picture=pictures.pair,
     ),
     Rule(

@@ -4,18 +4,37 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from maskwright.check.scan_result import Labels, Settled
 from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable, LabelClass, Value
+from maskwright.datasets.formats import table_beside
 from maskwright.datasets.formats.layout import Layout
 from maskwright.datasets.problems import Problem
-from maskwright.datasets.values import Found, infer_classes, intended_values, propose_classes
+from maskwright.datasets.values import (
+    Found,
+    MaskCounts,
+    declared_nodata,
+    infer_classes,
+    intended_values,
+    number_objects,
+    numbered_objects,
+    one_class_of,
+    propose_classes,
+    two_encodings,
+    two_encodings_text,
+    without_nodata,
+)
 from maskwright.errors import ClassTableError, listed
 from maskwright.imaging.colors import color_rgb, default_color
+from maskwright.imaging.images import NO_LABEL
 
 __all__ = ["declared_table", "settle"]
 
 _MOST_PROVISIONAL = 64
+_FEW_ODD = 0.2
+"""Fraction of masks that are odd ones among others; more are a second way of writing."""
 
 
 def declared_table(layout: Layout) -> ClassTable | None:
@@ -34,11 +53,32 @@ def settle(layout: Layout, declared: ClassTable | None, labels: Sequence[tuple[s
         where = str(layout.table) if layout.table is not None else f"the format ({layout.format})"
         note = f"{where} declares {len(declared)} classes: {declared.describe()}"
         return Settled(declared, note, layout.contradiction(declared) if layout.table is not None else None)
-    found = _found(labels)
+    masks = [sample.mask for sample in layout.samples if sample.mask is not None]
+    found, ignored, told = without_nodata(_found(labels), declared_nodata(masks))
+    beside = table_beside(layout, layout.table_place.parent, found)
+    if beside is not None:
+        return Settled(beside[0], f"{beside[1]} declares {len(beside[0])} classes: {beside[0].describe()}")
+    counts = [_as_counts(name, one) for name, one in labels]
+    if number_objects(counts):
+        refusal = numbered_objects(found, folder, layout.table_place, layout.table_place.parent)
+        problem = _undecided(refusal, "numbered-objects", folder)
+        return Settled(one_class_of(found), f"{folder} holds numbers of objects: all are foreground", problem)
+    highest, ones = two_encodings(counts)
+    # Where few masks are odd, each is named by itself.
+    if highest and not layout.unlabelled_255 and min(len(highest), len(ones)) > _FEW_ODD * len(labels):
+        problem = Problem(
+            level="error",
+            kind="two-encodings",
+            files=(folder,),
+            what=two_encodings_text(folder, highest, ones),
+            remedy="check --fix unites them.",
+        )
+        return Settled(_inferred(layout, {v: found[v] for v in (0, 1) if v in found})[0], problem.what, problem)
     try:
-        return Settled(*_inferred(layout, _of_most(labels, found)))
-    except ClassTableError as refusal:
-        error = refusal
+        table, note = _inferred(layout, _of_most(labels, dict(found)), nodata=bool(ignored))
+        return Settled(replace(table, unlabelled=ignored), "; ".join(part for part in (note, told) if part))
+    except ClassTableError as refused:
+        error = refused
     sound = _sound(labels)
     if sound != found:
         try:
@@ -65,16 +105,22 @@ def settle(layout: Layout, declared: ClassTable | None, labels: Sequence[tuple[s
         table = propose_classes({value: found[value] for value in meant}, folder, unlabelled_255=layout.unlabelled_255)
         shown = listed([str(value) for value in meant], 8)
         return Settled(table, f"{folder} holds {len(found)} values, of which {shown} fill regions: those are judged by")
-    problem = Problem(
-        level="error",
-        kind="undecided-classes",
-        files=(folder,),
-        what=" ".join(part for part in (error.what, error.expected) if part),
-        remedy=error.remedy,
-    )
+    problem = _undecided(error, "undecided-classes", folder)
     most = sorted(found, key=lambda value: -found[value].pixels)[:_MOST_PROVISIONAL]
     values = sorted((value for value in most if value != UNLABELLED), key=lambda v: (isinstance(v, str), v))
     return Settled(_named(values), "the classes cannot be told: every value counts as one", problem, certain=False)
+
+
+def _undecided(error: ClassTableError, kind: str, folder: Path) -> Problem:
+    """What opening the data refuses, as a finding."""
+    what = " ".join(part for part in (error.what, error.expected) if part)
+    return Problem(level="error", kind=kind, files=(folder,), what=what, remedy=error.remedy)
+
+
+def _as_counts(name: str, labels: Labels) -> MaskCounts:
+    """The measurements of a mask as opening the data counts them."""
+    values = {count.value: (count.pixels, count.flat) for count in labels.counts}
+    return MaskCounts(name, values, labels.numbered)
 
 
 def _named(values: Sequence[Value]) -> ClassTable:
@@ -93,6 +139,8 @@ def _found(labels: Sequence[tuple[str, Labels]]) -> dict[Value, Found]:
     first: dict[Value, str] = {}
     for name, one in labels:
         for count in one.counts:
+            if count.value == NO_LABEL:
+                continue
             pixels[count.value] += count.pixels
             solid[count.value] += count.pixels if count.flat else 0
             first.setdefault(count.value, name)
@@ -130,6 +178,8 @@ def _ordered(found: Mapping[Value, Found]) -> dict[Value, Found]:
     return dict(sorted(found.items(), key=lambda item: (isinstance(item[0], str), item[0])))
 
 
-def _inferred(layout: Layout, found: dict[Value, Found]) -> tuple[ClassTable, str]:
-    """What opening the data would infer from these values."""
-    return infer_classes(found, layout.masks_folder, layout.table_place, unlabelled_255=layout.unlabelled_255)
+def _inferred(layout: Layout, found: Mapping[Value, Found], *, nodata: bool = False) -> tuple[ClassTable, str]:
+    """What opening the data set would infer from these values."""
+    return infer_classes(
+        found, layout.masks_folder, layout.table_place, unlabelled_255=layout.unlabelled_255, nodata=nodata
+    )

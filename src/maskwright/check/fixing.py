@@ -40,7 +40,7 @@ RECORD = "corrections.json"
 _CORRECTED = frozenset(
     {
         "unreadable", "unpaired", "duplicate-stem", "size-mismatch", "exif-mismatch", "undeclared-values", "off-by-one",
-        "interpolated-mask", "same-image",
+        "interpolated-mask", "same-image", "two-encodings", "numbered-objects",
     }
 )  # fmt: skip
 """Kinds of findings that a corrected copy no longer has."""

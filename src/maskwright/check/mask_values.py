@@ -173,7 +173,9 @@ def _zero_255(labels: Labels, scanned: ScanResult) -> Diagnosis | None:
     table = scanned.table
     if len(table) != 2 or scanned.index(UNLABELLED) != UNLABELLED or scanned.index(1) != 1:
         return None
-    if {count.value for count in labels.counts} != {0, 255} or scanned.fraction_with_255 > 0.2:
+    held = {count.value for count in labels.counts}
+    # 255 beside 1 in some mask means unlabelled there, and so, it may be, here.
+    if held - {0} != {255} or scanned.has_1_beside_255:
         return None
     (pixels,) = (count.pixels for count in labels.counts if count.value == 255)
     return Diagnosis(

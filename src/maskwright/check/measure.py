@@ -32,10 +32,11 @@ from maskwright.datasets.classes import Value
 from maskwright.datasets.near_duplicates import small_grey
 from maskwright.datasets.samples import Sample
 from maskwright.datasets.sources import Source
+from maskwright.datasets.values import are_numbers
 from maskwright.errors import MaskwrightError
 from maskwright.imaging.colors import color_codes, color_name
 from maskwright.imaging.decoders import sniff
-from maskwright.imaging.images import Image
+from maskwright.imaging.images import NO_LABEL, Image
 from maskwright.imaging.tiffs import decode_tiff
 
 __all__ = ["Keys", "count_values", "files_of", "find_spots", "is_marked", "measure", "ramps_of", "to_keys"]
@@ -190,6 +191,7 @@ def _labels(
         placement=score_placement(image.pixels, mask.keys_HW, _counted(mask, valid_HW, ignored))
         if fits and image is not None and distinct > 1
         else None,
+        numbered=None if mask.colored else are_numbers(raw, np.array([c.value for c in counts if c.value != NO_LABEL])),
     )
 
 

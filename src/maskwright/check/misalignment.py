@@ -128,6 +128,10 @@ _UNRELATED = 0.1
 """Fraction of the set's usual fit under which a mask has nothing to do with its image."""
 _NOTHING = 5.0
 """Standard errors that the best of a few placements reaches by chance."""
+_AT_HOME = 0.75
+"""Fraction of its best fit that a mask has as it lies, from which it is where it belongs."""
+_SETTLED = 0.6
+"""Fraction of a set's masks that are where they belong, from which one that is not means something."""
 _FEWEST = 4
 _MOST = 0.6
 """Fraction of pairs with the same shift from which it is the set's."""
@@ -141,7 +145,8 @@ def misplaced_masks(scanned: ScanResult) -> list[Problem]:
     usual = float(np.median([max(p.here, p.best, p.turned) / p.pixels**0.5 for _, p in placed]))
     common = _common_shift([p for _, p in placed])
     problems = [_shifted_set(scanned, placed, common)] if common is not None else []
-    for sample, p in placed:
+    judged = placed if _can_be_judged([p for _, p in placed], common) else []
+    for sample, p in judged:
         if _is_turned(p, usual):
             problems.append(_turned(scanned, sample, p))
         elif _is_shifted(p, usual) and not (common is not None and _near(p, common)):
@@ -156,6 +161,20 @@ def misplaced_masks(scanned: ScanResult) -> list[Problem]:
             if sample.id not in named and p.here < _NOTHING and p.here / p.pixels**0.5 < _UNRELATED * usual
         ]
     return problems
+
+
+def _can_be_judged(placements: list[Placement], common: tuple[int, int] | None) -> bool:
+    """Whether the set's masks show where masks belong: most fit best as they lie, or most are off in the same way.
+
+    Where they fit weakly as they lie (faint cracks beside lines of paint, roads among roofs), the best fit of a single
+    mask is that of something else in the image, and says nothing.
+    """
+    if common is not None or len(placements) < _FEWEST:
+        return True
+    home = sum(p.here >= _AT_HOME * max(p.best, p.turned) and p.here > _NOTHING for p in placements)
+    turns = Counter(p.turn for p in placements if p.turned - p.here > _SURE and p.turned > 1.2 * p.best)
+    alike = max(turns.values(), default=0)
+    return home >= _SETTLED * len(placements) or alike >= _MOST * len(placements)
 
 
 def _is_turned(p: Placement, usual: float) -> bool:

@@ -13,7 +13,7 @@ from maskwright.datasets.problems import Problem
 from maskwright.datasets.samples import Sample
 from maskwright.errors import listed
 
-__all__ = ["dead_channels", "far_images", "unused_bits"]
+__all__ = ["dead_channels", "far_images", "sentinel_values", "unused_bits"]
 
 _FEWEST = 6
 """Images from which one can be unlike the rest."""
@@ -103,6 +103,50 @@ def dead_channels(scanned: ScanResult) -> list[Problem]:
                 continue
             problems += [_dead_problem(sample, channel, channels, words) for sample, _, words in dead]
     return _merged(problems)
+
+
+def sentinel_values(scanned: ScanResult) -> list[Problem]:
+    """Values far outside of all others, the same in several images: "no data" that no file declares."""
+    found: dict[float, list[Sample]] = {}
+    for sample, picture in scanned.pictures:
+        if picture.dtype == "uint8":
+            continue
+        for value in {value for channel in picture.channels for value in _far_ends(channel.quantiles)}:
+            found.setdefault(value, []).append(sample)
+    problems = []
+    for value, samples in found.items():
+        if len(samples) < max(2, 0.1 * len(scanned.pictures)):
+            continue
+        problems.append(
+            Problem(
+                level="warning",
+                kind="sentinel",
+                files=tuple(sample.image.path for sample in samples),
+                what=f"The value {value:g} lies far outside of all others in {len(samples)} of {len(scanned.pictures)} "
+                'images: it looks like "no data" that the files do not declare.',
+                remedy="As it is, it counts as a measurement and spoils mean and standard deviation. Declare it "
+                f"(gdal_edit.py -a_nodata {value:g} FILE), mark those pixels in valid/, or cut it off with --clip 1 99.",
+                sample=samples[0].id,
+            )
+        )
+    return problems
+
+
+def _far_ends(quantiles: tuple[float, ...]) -> list[float]:
+    """The smallest and largest value of a channel, where they lie three times its other values' range away from them."""
+    ends = []
+    for end in (quantiles[0], quantiles[-1]):
+        others = [value for value in quantiles if value != end]
+        if len(others) < _FEWEST_QUANTILES:
+            continue
+        low, high = min(others), max(others)
+        if high > low and min(abs(end - low), abs(end - high)) > _TIMES_RANGE * (high - low):
+            ends.append(end)
+    return ends
+
+
+_TIMES_RANGE = 3.0
+_FEWEST_QUANTILES = 4
 
 
 def unused_bits(scanned: ScanResult) -> list[Problem]:

@@ -147,6 +147,8 @@ class Labels:
     """Some of them."""
     placement: Placement | None
     """None where the mask has no edges to judge by, or does not have the image's size."""
+    numbered: bool | None = None
+    """Whether its values number objects: see `values.are_numbers`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,17 +260,17 @@ class ScanResult:
         return [self._per_class(labels) for _, labels in self.labels]
 
     @cached_property
-    def fraction_with_255(self) -> float:
-        """Fraction of masks that hold the raw value 255."""
-        holders = sum(any(count.value == UNLABELLED for count in labels.counts) for _, labels in self.labels)
-        return holders / max(1, len(self.labels))
+    def has_1_beside_255(self) -> bool:
+        """Whether a mask holds 1 and 255, or none holds 1: then 255 does not say what 1 says elsewhere."""
+        held = [{count.value for count in labels.counts} for _, labels in self.labels]
+        return any({1, UNLABELLED} <= values for values in held) or not any(1 in values for values in held)
 
     def split_pixels(self, splits: Sequence[str | None]) -> NDArray[np.int64]:
         """Labelled pixels of each class (masks x K) of these splits."""
         chosen = [
             pixels for (sample, _), pixels in zip(self.labels, self.class_pixels, strict=True) if sample.split in splits
         ]
-        return np.array(chosen, np.int64).reshape(-1, len(self.table))
+        return np.array(chosen, np.int64).reshape(len(chosen), len(self.table))
 
     def index(self, value: Value) -> int | None:
         """The class index or `UNLABELLED` that a raw value stands for; None if it is undeclared."""

@@ -123,7 +123,7 @@ def predict(
     with console.counting("predicting") as progress:
         written = predict_files(
             predictor,
-            find_images(*images),
+            find_images(*images, say=console.say),
             folder,
             overlays=overlays,
             probabilities=probabilities,

@@ -10,7 +10,7 @@ import csv
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from maskwright import runs
@@ -23,7 +23,15 @@ from maskwright.datasets.formats.several import Layered
 from maskwright.datasets.samples import Sample
 from maskwright.datasets.sources import Source
 from maskwright.datasets.tables import fitting_table
-from maskwright.datasets.values import mask_values, propose_classes
+from maskwright.datasets.values import (
+    count_masks,
+    declared_nodata,
+    merged,
+    number_objects,
+    one_class_of,
+    propose_classes,
+    without_nodata,
+)
 from maskwright.errors import ClassTableError, DataError
 
 MANIFEST = "manifest.csv"
@@ -81,10 +89,13 @@ def adopt(root: Path, number: int, out: Path | None = None) -> Adopted:
     classes, remains = declared, ""
     if table in needed and declared is None:
         masks = [sample.mask for sample in samples if sample.mask is not None]
-        found = mask_values(masks)
+        counts = count_masks(masks)
+        found, ignored, _ = without_nodata(merged(counts), declared_nodata(masks))
         beside = fitting_table([root, masks[0].path.parent, masks[0].path.parent.parent], found)
         try:
-            classes = beside[0] if beside is not None else propose_classes(found, masks[0].path.parent)
+            numbered = beside is None and number_objects(counts)
+            proposed = one_class_of(found) if numbered else propose_classes(found, masks[0].path.parent)
+            classes = beside[0] if beside is not None else replace(proposed, unlabelled=ignored)
         except ClassTableError as error:
             remains = str(error)
     if manifest in needed:

@@ -27,6 +27,7 @@ import tomli_w
 
 from maskwright.errors import ClassTableError, UndeclaredValueError
 from maskwright.imaging.colors import color_code, color_codes, color_name, color_rgb, default_color
+from maskwright.imaging.images import NO_LABEL
 from maskwright.runs import write_text
 
 UNLABELLED = 255
@@ -229,7 +230,7 @@ class ClassTable:
                 found.setdefault(int(v[1:3], 16), i)
         if not only_colors:
             found.setdefault(255, UNLABELLED)
-        return found
+        return found | {NO_LABEL: UNLABELLED}
 
     @cached_property
     def _index_by_code(self) -> dict[int, int]:

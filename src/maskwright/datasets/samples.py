@@ -59,6 +59,8 @@ class Dataset:
     samples: tuple[Sample, ...]
     classes: ClassTable
     notes: tuple[str, ...] = ()
+    channels: int | None = None
+    """Channels that grey images are repeated to, where they lie among RGB ones; None where all are of one kind."""
 
     def read(self, sample: Sample) -> Pair:
         """Read a sample; without a mask, all of it is unlabelled.
@@ -67,6 +69,8 @@ class Dataset:
             UnreadableFileError, SizeMismatchError, UndeclaredValueError: as the names say, with the file.
         """
         image = sample.image.read_image()
+        if self.channels is not None and image.pixels.shape[2] == 1:
+            image = replace(image, pixels=np.repeat(image.pixels, self.channels, axis=2))
         shape, valid = image.pixels.shape[:2], image.valid
         if sample.valid is not None:
             marked = sample.valid.read_mask() != 0
@@ -135,8 +139,8 @@ class Dataset:
         return {"samples": len(self.samples), "bytes": size, "hash": total.hexdigest()}
 
 
-def check_files(samples: Sequence[Sample]) -> tuple[str, ...]:
-    """Read every file's header, without pixels, and give notes on what was found.
+def check_files(samples: Sequence[Sample]) -> tuple[tuple[str, ...], int | None]:
+    """Read every file's header, without pixels; give notes on what was found, and `Dataset.channels`.
 
     Raises:
         UnreadableFileError: a file is missing or no image.
@@ -160,14 +164,18 @@ def check_files(samples: Sequence[Sample]) -> tuple[str, ...]:
         raise SizeMismatchError("\n".join(errors[:_SHOWN]) + more)
     changed = {known[s.image].remark: s.image.path.name for s in reversed(samples) if known[s.image].remark}
     notes = [f"images are {remark}, first {name}" for remark, name in changed.items()]
+    grey = [sample.image.path.name for sample in samples if known[sample.image].channels == 1]
+    channels = 3 if grey and any(known[sample.image].channels == 3 for sample in samples) else None
+    if channels is not None:
+        notes.append(f"{len(grey)} of {len(samples)} images are grey (first {grey[0]}): repeated to three channels")
     opaque = [sample.image.path.name for sample in samples if known[sample.image].alpha]
-    if not opaque:
-        return tuple(notes)
-    return (
-        *notes,
-        f"{len(opaque)} of {len(samples)} images have an alpha channel (first {opaque[0]}): where it is 0 there is no "
-        "data; it is not a channel of the image. A TIFF whose last band is no alpha has to say so (ExtraSamples 0)",
-    )
+    if opaque:
+        notes.append(
+            f"{len(opaque)} of {len(samples)} images have an alpha channel (first {opaque[0]}): where it is 0 there is "
+            "no data; it is not a channel of the image. A TIFF whose last band is no alpha has to say so "
+            "(ExtraSamples 0)"
+        )
+    return tuple(notes), channels
 
 
 def _header(part: Source) -> Header | UnreadableFileError:

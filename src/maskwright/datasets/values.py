@@ -12,8 +12,9 @@ import numpy as np
 
 from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable, LabelClass, Value
 from maskwright.datasets.sources import Source
-from maskwright.errors import ClassTableError
+from maskwright.errors import ClassTableError, listed
 from maskwright.imaging.colors import color_codes, color_name, color_rgb, default_color
+from maskwright.imaging.images import NO_LABEL
 
 THREADS = 8
 """Files read at once: decoding releases the interpreter, and a network drive answers slowly."""
@@ -25,6 +26,8 @@ _MOST_SHOWN = 8
 
 _SOLID = 0.4
 """Fraction of a value's pixels with an equal neighbour, from which it is meant: a class, not an edge between two."""
+_FEWEST_OBJECTS, _MANY_OBJECTS, _MOST_OBJECTS = 4, 8, 5000
+"""Values of a mask from which they may be told for numbers of objects; the largest of a set, at least; and at most."""
 _FEW = 6
 """Values that need no explanation: smoothing and compression make more."""
 _HEAVIER = 5
@@ -43,20 +46,66 @@ class Found:
     """Pixels of it whose neighbour to the right has it, too: few where a value comes from smoothing or compression."""
 
 
-def mask_values(masks: Sequence[Source]) -> dict[Value, Found]:
-    """Read all masks and count their raw values, in order of value.
+@dataclass(frozen=True)
+class MaskCounts:
+    """The raw values of one mask."""
 
-    Where some masks hold colours, the greys of the others count as colours too.
-    Raises UnreadableFileError for a mask that cannot be read.
-    """
+    file: str
+    values: Mapping[Value, tuple[int, int]]
+    """Pixels of each value, and those whose neighbour to the right has it, too."""
+    numbered: bool | None
+    """Whether the values above 0 run from 1 without a gap and each is one region, as numbers of objects are; None if
+    there are too few to tell."""
+
+
+def mask_values(masks: Sequence[Source]) -> dict[Value, Found]:
+    """Read all masks and count their raw values, in order of value: `merged` of `count_masks`."""
+    return merged(count_masks(masks))
+
+
+def count_masks(masks: Sequence[Source]) -> list[MaskCounts]:
+    """Read all masks and count the raw values of each; raises UnreadableFileError for one that cannot be read."""
     with ThreadPoolExecutor(THREADS) as pool:
-        all_counts = list(pool.map(_counts, masks))
-    colored = any(isinstance(value, str) for counts in all_counts for value in counts)
+        return list(pool.map(_counts, masks))
+
+
+def number_objects(counts: Sequence[MaskCounts]) -> bool:
+    """Whether values number the objects of each image instead of classes (StarDist, Cellpose)."""
+    told = [one for one in counts if one.numbered is not None]
+    if len(told) < 2 or not all(one.numbered for one in told):
+        return False
+    highest = {max(value for value in one.values if isinstance(value, int)) for one in told}
+    return len(highest) > 1 and max(highest) >= _MANY_OBJECTS
+
+
+def two_encodings(counts: Sequence[MaskCounts]) -> tuple[list[str], list[str]]:
+    """Files of 0 and 255, and of 0 and 1, where a set has both and no mask holds 1 and 255: one meaning, two codes."""
+    held = [({value for value in one.values if value not in (0, NO_LABEL)}, one.file) for one in counts]
+    if any(values - {1, UNLABELLED} or values == {1, UNLABELLED} for values, _ in held):
+        return [], []
+    highest = [file for values, file in held if values == {UNLABELLED}]
+    ones = [file for values, file in held if values == {1}]
+    return (highest, ones) if highest and ones else ([], [])
+
+
+def two_encodings_text(folder: Path, highest: Sequence[str], ones: Sequence[str]) -> str:
+    """What is wrong with masks in two encodings, in a sentence."""
+    return (
+        f"{folder} has two encodings of one class: {len(highest)} masks hold 0 and 255 ({listed(highest, 3)}), "
+        f"{len(ones)} hold 0 and 1 ({listed(ones, 3)})."
+    )
+
+
+def merged(all_counts: Sequence[MaskCounts]) -> dict[Value, Found]:
+    """Counts of a whole set, in order of value; where some masks hold colours, the greys of the others are colours."""
+    colored = any(isinstance(value, str) for one in all_counts for value in one.values)
     found: dict[Value, Found] = {}
-    for mask, counts in zip(masks, all_counts, strict=True):
-        for raw, (pixels, solid) in counts.items():
+    for one in all_counts:
+        for raw, (pixels, solid) in one.values.items():
+            if raw == NO_LABEL:
+                continue
             value = color_name(raw * 0x010101) if colored and isinstance(raw, int) and 0 <= raw <= 255 else raw
-            before = found.get(value, Found(0, mask.path.name))
+            before = found.get(value, Found(0, one.file))
             found[value] = Found(before.pixels + pixels, before.file, before.solid + solid)
     return dict(sorted(found.items(), key=lambda item: (isinstance(item[0], str), item[0])))
 
@@ -68,6 +117,7 @@ def infer_classes(
     root: Path | None = None,
     *,
     unlabelled_255: bool = False,
+    nodata: bool = False,
 ) -> tuple[ClassTable, str]:
     """Infer the class table that the values of a set suggest, and say so in a sentence.
 
@@ -77,6 +127,7 @@ def infer_classes(
     folder : the folder of the masks, for messages.
     place : where a `classes.toml` would be read; by default beside `folder`.
     root : the data set, as the user names it; by default the folder of `place`.
+    nodata : whether a value was left out that the files declare to mean "no data".
     unlabelled_255 : whether 255 is always unlabelled (`Layout.unlabelled_255`). If not, exactly the values 0 and 255
         are background and foreground; beside other values 255 is unlabelled in any case.
 
@@ -97,6 +148,9 @@ def infer_classes(
             "background (0) and foreground (255)"
         )
     indices = [value for value in values if value != UNLABELLED]
+    if nodata and 2 <= len(indices) <= _FEW:  # with the 0 of "no data" gone, the rest need not begin at 0
+        table = propose_classes(found, folder, unlabelled_255=unlabelled_255)
+        return table, f"{folder} holds the values {_words(indices)} beside no data: a class each"
     if indices != list(range(len(indices))) or not 2 <= len(indices) <= _MOST_UNDECLARED:
         raise _undecided(found, folder, place, root or place.parent, unlabelled_255=unlabelled_255)
     also = ""
@@ -120,7 +174,7 @@ def _two_classes(background: Value, foreground: Value) -> ClassTable:
     )
 
 
-def _counts(mask: Source) -> dict[Value, tuple[int, int]]:
+def _counts(mask: Source) -> MaskCounts:
     raw = mask.read_mask()
     keys = color_codes(raw) if raw.ndim == 3 else raw
     same = keys[:, :-1][keys[:, 1:] == keys[:, :-1]]
@@ -135,7 +189,53 @@ def _counts(mask: Source) -> dict[Value, tuple[int, int]]:
         solid = np.zeros_like(counts)
         solid[np.searchsorted(present, among)] = equal
     rows = zip(present.tolist(), counts.tolist(), solid.tolist(), strict=True)
-    return {color_name(value) if raw.ndim == 3 else value: (pixels, inner) for value, pixels, inner in rows}
+    values: dict[Value, tuple[int, int]] = {
+        color_name(value) if raw.ndim == 3 else value: (pixels, inner) for value, pixels, inner in rows
+    }
+    return MaskCounts(mask.path.name, values, None if raw.ndim == 3 else are_numbers(raw, present))
+
+
+def are_numbers(raw: np.ndarray, present: np.ndarray) -> bool | None:
+    """Whether the values of a mask (H x W) run from 1 without a gap and each is one region; None if they are few."""
+    values = present[(present != 0) & (present != NO_LABEL)]
+    if not _FEWEST_OBJECTS <= len(values) <= _MOST_OBJECTS or UNLABELLED in values:
+        return None
+    if values.min() != 1 or values.max() != len(values):
+        return False
+    from scipy import ndimage
+
+    for value, region in enumerate(ndimage.find_objects(raw.astype(np.int32)), 1):
+        if region is None or ndimage.label(raw[region] == value, np.ones((3, 3)))[1] != 1:
+            return False
+    return True
+
+
+def declared_nodata(masks: Sequence[Source]) -> tuple[int, ...]:
+    """Whole values that mask files declare to mean "no data" (GDAL's tag)."""
+    found: set[int] = set()
+    for mask in masks:
+        if mask.path.suffix.lower() in (".tif", ".tiff") and type(mask) is Source:
+            nodata = mask.header().nodata
+            if nodata is not None and float(nodata).is_integer():
+                found.add(int(nodata))
+    return tuple(sorted(found))
+
+
+def without_nodata(
+    found: Mapping[Value, Found], nodata: Sequence[int]
+) -> tuple[Mapping[Value, Found], tuple[int, ...], str]:
+    """Values without those declared as "no data", the latter, and a note.
+
+    They stay classes where fewer than two others are left: many tools declare the 0 of a background so.
+    """
+    held = tuple(value for value in nodata if value in found and value != UNLABELLED)
+    if not held:
+        return found, (), ""
+    rest = {value: item for value, item in found.items() if value not in held}
+    shown = ", ".join(map(str, held))
+    if len([value for value in rest if value != UNLABELLED]) < 2:
+        return found, (), f"masks declare {shown} as no data, but it is needed as a class: read as one"
+    return rest, held, f"masks declare {shown} as no data: unlabelled"
 
 
 def propose_classes(found: Mapping[Value, Found], folder: Path, *, unlabelled_255: bool = False) -> ClassTable:
@@ -199,10 +299,10 @@ def _undecided(
 ) -> ClassTableError:
     """The refusal of values that could mean anything, with the ways out and a `classes.toml` to start from."""
     by_count = sorted(found.items(), key=lambda item: -item[1].pixels)
-    listed = ", ".join(f"{v} ({item.pixels} pixels, first in {item.file})" for v, item in by_count[:_MOST_SHOWN])
+    shown = ", ".join(f"{v} ({item.pixels} pixels, first in {item.file})" for v, item in by_count[:_MOST_SHOWN])
     more = f" and {len(found) - _MOST_SHOWN} more" if len(found) > _MOST_SHOWN else ""
     values = "value" if len(found) == 1 else "values"
-    what = f"{folder} holds {len(found)} {values}: {listed}{more}; no {CLASSES_FILE} says what they stand for."
+    what = f"{folder} holds {len(found)} {values}: {shown}{more}; no {CLASSES_FILE} says what they stand for."
     meant = intended_values(found)
     stray = len(found) - len(meant)
     if unlabelled_255:
@@ -244,6 +344,30 @@ def _undecided(
         )
     remedy = f"{remedy}, for example:\n\n{_example(meant, found)}"
     return ClassTableError(what, expected=expected, remedy=remedy, file=folder)
+
+
+def numbered_objects(found: Mapping[Value, Found], folder: Path, place: Path, root: Path) -> ClassTableError:
+    """The refusal of values that number the objects of each image."""
+    highest = max(value for value in found if isinstance(value, int))
+    return ClassTableError(
+        f"{folder} holds the values 0 to {highest}, which seem to number the objects (instances) of each image: they "
+        "run from 1 without a gap, up to another number in each image, and each is one region.",
+        expected="Expected one value for each class.",
+        remedy=f"To make all objects one class:\n  maskwright adopt {shlex.quote(str(root))} --as 1\n"
+        f"If the values are classes, name them in {place}.",
+        file=folder,
+    )
+
+
+def one_class_of(found: Mapping[Value, Found]) -> ClassTable:
+    """Background, and all numbered objects as foreground."""
+    numbers = tuple(value for value in found if value not in (0, NO_LABEL))
+    return ClassTable(
+        classes=(
+            LabelClass(name="background", color=default_color(0, "background"), values=(0,)),
+            LabelClass(name="foreground", color=default_color(1, "foreground"), values=numbers),
+        )
+    )
 
 
 def _words(values: Sequence[Value]) -> str:

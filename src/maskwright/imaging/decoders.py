@@ -58,6 +58,10 @@ class Header:
     """Channels of a JPEG, components of a JPEG 2000 file."""
     pixels_from: int = 0
     """Byte after which a JPEG's pixels lie."""
+    nodata: float | None = None
+    """The value that the file declares to mean "no data"."""
+    channels: int = 0
+    """Channels of the picture as it is read, without opacity; 0 where the header does not tell."""
     remark: str = ""
     """What reading does to the values, if it does something: for the user."""
 
@@ -242,6 +246,7 @@ def _png_header(file: BinaryIO) -> Header:
         orientation=orientation,
         alpha=color in (4, 6) or transparent,
         palette=color == 3,
+        channels=1 if color in (0, 4) else 3,
     )
 
 
@@ -253,8 +258,8 @@ def _jpeg_header(file: BinaryIO) -> Header:
         marker = _exactly(file, 2)
         while marker[1] == 0xFF:  # fill bytes
             marker = marker[1:] + _exactly(file, 1)
-        if marker[0] != 0xFF:
-            raise ValueError("it has bytes where a segment should start")
+        while marker[0] != 0xFF or marker[1] in (0x00, 0xFF):  # stray bytes, which decoders pass over
+            marker = marker[1:] + _exactly(file, 1)
         (length,) = struct.unpack(">H", _exactly(file, 2))
         if 0xC0 <= marker[1] <= 0xCF and marker[1] not in (0xC4, 0xC8, 0xCC):
             _, height, width, components = struct.unpack(">BHHB", _exactly(file, 6))
@@ -263,6 +268,7 @@ def _jpeg_header(file: BinaryIO) -> Header:
                 width=width,
                 orientation=orientation,
                 components=components,
+                channels=1 if components == 1 else 3,
                 pixels_from=file.tell(),
             )
         segment = _exactly(file, length - 2)

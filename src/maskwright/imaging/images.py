@@ -41,6 +41,9 @@ def split_suffix(name: str) -> tuple[str, str]:
     return (stem, f".{suffix.lower()}") if dot and stem else (name, "")
 
 
+NO_LABEL = -(2**31)
+"""What `read_mask` gives where a mask of floating point numbers holds NaN: unlabelled, in every class table."""
+
 ARRAYS = ("npy", "npz", "mat", "hdf5", "nifti", "nrrd")
 """Kinds of files that hold arrays, some with several pictures."""
 
@@ -100,14 +103,19 @@ def read_mask(path: Path, page: int | None = None, window: Window | None = None)
     Returns:
         Integers `H x W`, or colours `H x W x 3` uint8 (RGB). A palette image gives its indices, never its colours. A
         colour image that is grey everywhere gives its grey values. One-bit images give 0 and 255, and grey PNG of 2 or
-        4 bits is scaled to 0..255, as the format defines it. Opacity is dropped. Floats must be whole numbers.
+        4 bits is scaled to 0..255, as the format defines it. Opacity is dropped. Floats must be whole numbers; NaN
+        gives `NO_LABEL`.
 
     Raises:
         UnreadableFileError: as `read_image`; or the values cannot be class values.
     """
     raw = _decoded(path, page, window, indices=True).pixels
     if raw.dtype.kind == "f":
-        whole = np.isfinite(raw).all() and (raw == np.rint(raw)).all() and np.abs(raw, dtype=np.float64).max() < 2**31
+        known = ~np.isnan(raw)
+        inside = raw[known]
+        whole = np.isfinite(inside).all() and (inside == np.rint(inside)).all()
+        whole = bool(whole) and bool(np.abs(inside, dtype=np.float64).max(initial=0) < 2**31)
+        raw = np.where(known, raw, NO_LABEL)
         if not whole:
             raise _unreadable(
                 path, "its values are not whole numbers", "Expected a mask: a class value for each pixel."

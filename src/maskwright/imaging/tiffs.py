@@ -66,14 +66,15 @@ def first_page(path: Path) -> FirstPage | None:
 def count_pages(path: Path) -> int:
     """How many pictures of one size a TIFF stack has; 0 for what is one picture, or several of different kinds."""
     with tifffile.TiffFile(path) as tif:
-        if len(tif.series) != 1:
+        pictures = _pictures(tif)
+        if len(pictures) != 1:
             return 0
-        series = tif.series[0]
+        series = pictures[0]
         others = [size for axis, size in zip(series.axes, series.shape, strict=True) if axis not in "YXSC" and size > 1]
         try:
             _layout(tif, None)
         except LayoutError:
-            return others[0] if len(others) == 1 and others[0] == len(tif.pages) else 0
+            return others[0] if len(others) == 1 and others[0] == len(series.pages) else 0
         return 0
 
 
@@ -98,7 +99,9 @@ def tiff_header(path: Path, page: int | None) -> Header:
             height=sizes["Y"],
             width=sizes["X"],
             orientation=_orientation(first),
-            alpha=_has_alpha(first),
+            alpha=_has_alpha(first) and not _band_marked_alpha(tif, first),
+            remark=_BAND_KEPT if _has_alpha(first) and _band_marked_alpha(tif, first) else "",
+            nodata=_nodata(first),
         )
 
 
@@ -109,13 +112,15 @@ def decode_tiff(path: Path, page: int | None, window: Window | None = None, *, i
     its bands lie in several pages of an unusual order).
     With `indices`, a palette image gives its indices, else its colours (uint8). One-bit images give 0 and 255. Where
     the file says that zero is white, unsigned values are turned round, as every viewer does; not so in files that
-    tifffile wrote, which says it of boolean arrays without meaning it.
+    tifffile wrote, which says it of boolean arrays without meaning it: True stays True.
     Raises LayoutError if it is not one picture or the window reaches beyond it, and what tifffile raises if it is
     damaged or truncated.
     """
+    asked = window
     with tifffile.TiffFile(path) as tif:
         first, axes, shape = _layout(tif, page)
         orientation = _orientation(first)
+        asked = window if orientation == 1 else None
         if window is not None and orientation == 1:
             check_window(window, (shape[axes.index("Y")], shape[axes.index("X")]))
         pages = _pages(tif, page, first, axes)
@@ -123,21 +128,24 @@ def decode_tiff(path: Path, page: int | None, window: Window | None = None, *, i
             pixels = np.concatenate([_read_window(part, window) for part in pages], axis=2)
             window = None
         else:
-            pixels = (tif.series[0] if page is None else first).asarray().reshape(shape)
+            pixels = (_pictures(tif)[0] if page is None else first).asarray().reshape(shape)
             for place, axis in enumerate("YX"):
                 pixels, axes = np.moveaxis(pixels, axes.index(axis), place), _moved(axes, axis, place)
             pixels = pixels.reshape(*pixels.shape[:2], -1)
         if pixels.dtype == bool:
             pixels = pixels.astype(np.uint8) * np.uint8(255)
-        if first.photometric == _WHITE_IS_ZERO and pixels.dtype.kind == "u" and not tif.is_shaped:
+        if first.photometric == _WHITE_IS_ZERO and pixels.dtype.kind == "u" and not _by_tifffile(tif, first):
             pixels = np.array(2 ** max(8, first.bitspersample) - 1, pixels.dtype) - pixels
         if first.photometric == _PALETTE and first.colormap is not None and not indices:
             pixels = (first.colormap >> 8).astype(np.uint8).T[pixels[..., 0]]
         alpha = None
-        if _has_alpha(first) and pixels.shape[2] > 1:
+        if pixels.shape[2] > 1 and _has_alpha(first) and not _band_marked_alpha(tif, first):
             pixels, alpha = pixels[..., :-1], pixels[..., -1]
         nodata = _nodata(first)
         valid = None if nodata is None or math.isnan(nodata) else (pixels != nodata).any(axis=2)
+        inside = _internal_mask(tif, first, asked if page is None else None)
+        if inside is not None and inside.shape == pixels.shape[:2]:
+            valid = inside if valid is None else valid & inside
         raster = Raster(pixels=pixels, orientation=orientation, alpha=alpha, valid=valid, nodata=nodata).oriented()
         return raster if window is None else raster.cut(window)
 
@@ -148,10 +156,11 @@ def _pages(
     """The pages whose samples, one after the other, are the picture's bands; none where it is not made so."""
     if first.imagedepth > 1:
         return []
-    if page is not None or (len(tif.series[0].pages) == 1 and axes in ("YX", "YXS", "SYX")):
+    series = _pictures(tif)[0]
+    if page is not None or (len(series.pages) == 1 and axes in ("YX", "YXS", "SYX")):
         return [first]
-    pages = [part for part in tif.series[0].pages if part is not None]
-    whole = len(pages) == len(tif.series[0].pages) and first.shape == tif.series[0].shape[-2:]
+    pages = [part for part in series.pages if part is not None]
+    whole = len(pages) == len(series.pages) and first.shape == series.shape[-2:]
     return pages if whole and axes in ("SYX", "CYX") else []
 
 
@@ -201,10 +210,11 @@ def _layout(tif: tifffile.TiffFile, page: int | None) -> tuple[tifffile.TiffPage
         first = tif.pages[page].aspage()
         axes, shape = first.axes, first.shape
     else:
-        if len(tif.series) > 1:
-            sizes = ", ".join(sorted({"x".join(map(str, series.shape)) for series in tif.series}))
+        pictures = _pictures(tif)
+        if len(pictures) > 1:
+            sizes = ", ".join(sorted({"x".join(map(str, series.shape)) for series in pictures}))
             raise LayoutError(f"it has {pages} pages of different sizes ({sizes}). {_ONE_PICTURE}")
-        series = tif.series[0]
+        series = pictures[0]
         first, axes, shape = series.keyframe, series.axes, series.shape
         if axes == "QYX" and shape[2] <= _SMALL < min(shape[:2]):
             axes = "YXS"  # tifffile.imwrite of H x W x C without a layout: H thin pages
@@ -234,6 +244,57 @@ def _orientation(page: tifffile.TiffPage) -> int:
 
 def _has_alpha(page: tifffile.TiffPage) -> bool:
     return bool(page.extrasamples) and int(page.extrasamples[-1]) in _ALPHA
+
+
+def _pictures(tif: tifffile.TiffFile) -> list[tifffile.TiffPageSeries]:
+    """The series of pages that are pictures: not those that say where another has data (NewSubfileType 4)."""
+    kept = [series for series in tif.series if not series.keyframe.subfiletype & _MASK_PAGE]
+    return kept or list(tif.series)
+
+
+def _internal_mask(tif: tifffile.TiffFile, first: tifffile.TiffPage, window: Window | None) -> np.ndarray | None:
+    """Where a picture has data (H x W bool, or of a window), as a page of its own in the file says (GDAL, COG)."""
+    size = first.imagelength, first.imagewidth
+    for page in tif.pages:
+        own = page.aspage()
+        if own.subfiletype & _MASK_PAGE and (own.imagelength, own.imagewidth) == size:
+            mask = own.asarray().reshape(size) if window is None else _read_window(own, window)[..., 0]
+            return np.asarray(mask != 0)
+    return None
+
+
+def _by_tifffile(tif: tifffile.TiffFile, first: tifffile.TiffPage) -> bool:
+    """Whether tifffile wrote the file, which says "zero is white" of every boolean array."""
+    return bool(tif.is_shaped or (first.bitspersample == 1 and "tifffile" in str(first.tags.valueof(305, ""))))
+
+
+_MASK_PAGE = 4
+_OPAQUE = 0.9
+"""Fraction of an alpha channel's pixels that are fully transparent or opaque, at least; soft edges are few."""
+_BAND_KEPT = "kept with their last band, which the file marks as opacity but which holds many values"
+
+
+def _band_marked_alpha(tif: tifffile.TiffFile, first: tifffile.TiffPage) -> bool:
+    """Whether the last band is marked as opacity and is none: GDAL marks the fourth of any four 8-bit bands so."""
+    if first.samplesperpixel < 4 or first.dtype is None or first.dtype.kind != "u":
+        return False
+    height, width = first.imagelength, first.imagewidth
+    if height * width <= _SAMPLED:
+        last = first.asarray()[..., -1] if first.planarconfig == 1 else first.asarray()[-1]
+    else:  # a few windows over all of it: every window of a raster must be read alike
+        edge = min(height, width, 256)
+        corners = [(height * i // 4 - edge // 2, width * j // 4 - edge // 2) for i in (1, 2, 3) for j in (1, 2, 3)]
+        parts = [
+            _read_window(first, Window(min(max(0, top), height - edge), min(max(0, left), width - edge), edge, edge))
+            for top, left in corners
+        ]
+        last = np.concatenate([part[..., -1].ravel() for part in parts])
+    top = np.iinfo(first.dtype).max
+    extreme = float(((last == 0) | (last == top)).mean())
+    return extreme < _OPAQUE and len(np.unique(last)) > 16
+
+
+_SAMPLED = 4_000_000
 
 
 def _nodata(page: tifffile.TiffPage) -> float | None:

@@ -19,6 +19,7 @@ from PIL import Image as PillowImage
 
 from maskwright.datasets.classes import UNLABELLED
 from maskwright.imaging.decoders import Window
+from maskwright.imaging.geotags import colormap, grid_of, nodata_tag
 from maskwright.label.journal import EDGE, bands
 from maskwright.runs import replacing
 
@@ -28,10 +29,6 @@ BACKUPS = "backups"
 LARGEST_PNG = 8192
 """An image with a longer side has labels in a tiled TIFF, of which programs read parts."""
 
-_GRID_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
-"""Pixel scale, tie points, transformation, and the three tags of keys: OGC GeoTIFF 1.1, section 7."""
-
-_NODATA = 42113
 _DEFLATE = "zlib"
 _BIG = 2**31
 """Bytes of pixels from which a TIFF is written with 64-bit places."""
@@ -59,16 +56,6 @@ def place_of(labels: Path, image: Path, shape: tuple[int, int], *, stack: bool) 
 def existing(labels: Path, name: str) -> list[Path]:
     """Files in the labels folder that are an image's, whatever their format."""
     return [path for suffix in (".png", ".tif", ".tiff", ".bmp") if (path := labels / f"{name}{suffix}").is_file()]
-
-
-def grid_of(image: Path) -> list[tuple[int, int, int, object, bool]]:
-    """The tags that lay a GeoTIFF on the map, as tifffile writes them; none for other files."""
-    if image.suffix.lower() not in (".tif", ".tiff"):
-        return []
-    with tifffile.TiffFile(image) as tif:
-        tags = tif.pages.first.tags
-        found = [tags[code] for code in _GRID_TAGS if code in tags]
-        return [(tag.code, int(tag.dtype), tag.count, tag.value, True) for tag in found]
 
 
 def write(
@@ -100,9 +87,7 @@ def mark_of(path: Path) -> str:
 
 def _write_tiff(path: Path, pages: Sequence[Page], palette: bytes, image: Path) -> None:
     height, width = pages[0].shape
-    colors = np.frombuffer(palette, np.uint8).reshape(256, 3).T.astype(np.uint16) * 257
     grid = grid_of(image)
-    nodata = f"{UNLABELLED}"
     tifffile.imwrite(
         path,
         (tile for page in pages for tile in _tiles(page)),
@@ -110,11 +95,11 @@ def _write_tiff(path: Path, pages: Sequence[Page], palette: bytes, image: Path) 
         dtype=np.uint8,
         tile=(EDGE, EDGE),
         photometric="palette",
-        colormap=colors,
+        colormap=colormap(palette),
         compression=_DEFLATE,
         bigtiff=len(pages) * height * width > _BIG,
         metadata=None,
-        extratags=[*grid, (_NODATA, 2, len(nodata) + 1, nodata, True)] if grid else [],
+        extratags=[*grid, nodata_tag(UNLABELLED)] if grid else [],
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import glob
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +13,34 @@ import numpy as np
 
 from maskwright import runs
 from maskwright.datasets.classes import UNLABELLED
+from maskwright.datasets.sources import Source
 from maskwright.errors import DataError, EmptyDataError, PairingError
-from maskwright.imaging.images import IMAGE_SUFFIXES, read_image, write_mask, write_picture
+from maskwright.imaging.images import IMAGE_SUFFIXES, split_suffix, write_mask, write_picture
 from maskwright.predict.predictor import Prediction, Predictor
 
 LISTED = 5
 """Failures told in full."""
+
+
+_PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".ppm", ".pgm"})
+"""Suffixes of files that hold one picture."""
+
+_MASK_NAME = re.compile(r"(?:.+[_\-. ](?:masks?|labels?|gt|segs?|(?-i:L))|(?:mask|label|gt)[_\-. ].+)", re.IGNORECASE)
+"""Names that may be those of masks beside images: then the readers tell."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """An image to predict."""
+
+    name: str
+    """What its outputs are called, without a suffix."""
+    source: Source
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        """Sorts by file, page and name."""
+        return str(self.source.path), self.source.page or 0, self.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,45 +64,86 @@ class Written:
         }
 
 
-def find_images(*patterns: str) -> list[Path]:
-    """The images that files, folders (their `images/` if they have one) and glob patterns stand for, in order of name.
+def find_images(*patterns: str, say: Callable[[str], None] = lambda text: None) -> list[Image]:
+    """Find the images that files, folders and glob patterns stand for, in order of name.
 
-    Raises EmptyDataError if there are none for a pattern, PairingError if two images have one stem and so would write
-    one mask.
+    A folder or file is opened by the readers that training uses, so that a model predicts what it was trained on:
+    stacks page by page, bands that are files, splits. Masks that lie beside images are passed over; `say` is told.
+    A plain folder of pictures, and its `images/`, need no reader.
+
+    Raises
+    ------
+    EmptyDataError : there are none for a pattern.
+    PairingError : two images have one name, and so would write one mask.
     """
-    by_stem: dict[str, Path] = {}
-    for file in sorted({file for pattern in patterns for file in _find(pattern)}):
-        other = by_stem.setdefault(file.stem, file)
-        if other != file:
+    found = sorted({image for pattern in patterns for image in _find(pattern, say)}, key=lambda image: image.key)
+    by_name: dict[str, Image] = {}
+    for image in found:
+        other = by_name.setdefault(image.name, image)
+        if other != image:
             raise PairingError(
-                f"{other} and {file} have one name, {file.stem!r}, so that their masks would overwrite each other. "
-                "Expected names that differ. Predict them one after the other with different --out folders."
+                f"{other.source.path} and {image.source.path} have one name, {image.name!r}, so that their masks would "
+                "overwrite each other.",
+                expected="Expected names that differ.",
+                remedy="Predict them one after the other with different --out folders.",
+                file=image.source.path,
             )
-    return list(by_stem.values())
+    return list(by_name.values())
 
 
-def _find(pattern: str) -> list[Path]:
+def _find(pattern: str, say: Callable[[str], None]) -> list[Image]:
     path = Path(pattern)
     if path.is_dir():
         folder = next((inner for inner in path.iterdir() if inner.is_dir() and inner.name.lower() == "images"), path)
-        found = [file for file in folder.iterdir() if _is_image(file)]
+        files = [file for file in folder.iterdir() if _is_image(file)]
+        found = [_alone(file) for file in files] if files and all(map(_is_plain, files)) else _read(path, say)
         where = f"in the folder {folder}"
     elif path.is_file():
-        found, where = [path], f"at {path}"
+        found, where = [_alone(path)] if _is_plain(path) else _read(path, say), f"at {path}"
     else:
-        found = [Path(name) for name in glob.glob(pattern, recursive=True) if _is_image(Path(name))]  # noqa: PTH207
+        files = [file for file in _matching(path) if _is_image(file)]
+        found = [image for file in files for image in ([_alone(file)] if _is_plain(file) else _read(file, say))]
         where = f"for {pattern!r}"
     if not found:
         raise EmptyDataError(
-            f'Found no image {where}. Expected a file, a folder or a quoted pattern such as "new/*.png", with '
-            f"{', '.join(sorted(IMAGE_SUFFIXES))}."
+            f"Found no image {where}.",
+            expected='Expected a file, a folder or a quoted pattern such as "new/*.png", with '
+            f"{', '.join(sorted(IMAGE_SUFFIXES))}.",
         )
     return found
 
 
+def _matching(pattern: Path) -> list[Path]:
+    """Files that a glob pattern fits; its first folders are taken literally as far as they exist ("odd [v1]/*.png")."""
+    parts = pattern.parts
+    kept = next((n for n in range(len(parts) - 1, 0, -1) if Path(*parts[:n]).is_dir()), 0)
+    home, rest = (Path(*parts[:kept]), parts[kept:]) if kept else (Path(), parts)
+    return sorted(home.glob(str(Path(*rest)))) if not Path(*rest).is_absolute() else []
+
+
+def _read(path: Path, say: Callable[[str], None]) -> list[Image]:
+    """The images that the readers of data sets find."""
+    from maskwright.datasets.formats import find_layout
+
+    layout = find_layout(path, masks=False)
+    for note in layout.notes:
+        say(note)
+    return [Image(name=sample.id, source=sample.image) for sample in layout.samples]
+
+
+def _alone(path: Path) -> Image:
+    return Image(name=split_suffix(path.name)[0], source=Source(path=path))
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether a name is that of one picture, and not that of a mask beside one."""
+    stem, suffix = split_suffix(path.name)
+    return suffix in _PICTURES and not _MASK_NAME.fullmatch(stem)
+
+
 def predict_files(
     predictor: Predictor,
-    images: Sequence[Path],
+    images: Sequence[Image],
     out: Path,
     *,
     overlays: bool = True,
@@ -93,38 +156,41 @@ def predict_files(
     An image that cannot be read or does not suit the model does not stop the others: at the end a DataError names all
     such images. Raises PairingError before anything is written if an output would overwrite an input.
     """
-    sources = {image.resolve() for image in images}
+    sources = {file.resolve() for image in images for file in image.source.files}
     for image in images:
         for name in ("masks", "overlays", "uncertainty"):
-            target = (out / name / f"{image.stem}.png").resolve()
-            if target in sources:
+            targets = {(out / name / f"{image.name}{suffix}").resolve() for suffix in (".png", ".tif")}
+            target = next(iter(targets & sources), None)
+            if target is not None:
                 raise PairingError(f"Writing {target} would overwrite an input. Choose another folder with --out.")
     written = []
     failed: list[str] = []
     for done, image in enumerate(images):
         progress(done, len(images))
         try:
-            source = read_image(image)
-            prediction = predictor(source.pixels, source.valid, name=str(image))
+            source = image.source.read_image()
+            pixels = source.pixels
+            if pixels.shape[2] == 1 and predictor.channels == 3:  # as in training, where grey images lie among RGB ones
+                pixels = np.repeat(pixels, 3, axis=2)
+            prediction = predictor(pixels, source.valid, name=_told(image))
         except DataError as error:
             failed.append(str(error))
             continue
-        mask = out / "masks" / f"{image.stem}.png"
-        write_mask(mask, prediction.mask, predictor.classes.palette())
+        mask = _write_mask(out / "masks", image, prediction, predictor.classes.palette())
         if overlays:
-            write_picture(out / "overlays" / f"{image.stem}.png", prediction.overlay())
+            write_picture(out / "overlays" / f"{image.name}.png", prediction.overlay())
         if probabilities:
-            _write_probabilities(out / "probabilities" / f"{image.stem}.npz", prediction)
+            _write_probabilities(out / "probabilities" / f"{image.name}.npz", prediction)
         entropy = prediction.uncertainty
         if uncertainty:
-            with runs.replacing(out / "uncertainty" / f"{image.stem}.png") as temporary:
+            with runs.replacing(out / "uncertainty" / f"{image.name}.png") as temporary:
                 encoded = cv2.imencode(".png", np.rint(entropy * 65535).astype(np.uint16))[1]
                 temporary.write_bytes(encoded.tobytes())
         valid = prediction.mask != UNLABELLED
         counts = np.bincount(prediction.mask[valid], minlength=len(predictor.classes))
         written.append(
             Written(
-                image=image,
+                image=image.source.path,
                 mask=mask,
                 shares={
                     name: float(count / max(1, counts.sum()))
@@ -145,6 +211,27 @@ def predict_files(
     return written
 
 
+def _told(image: Image) -> str:
+    """What messages call an image."""
+    page = image.source.page
+    return str(image.source.path) if page is None else f"{image.source.path}, page {page}"
+
+
+def _write_mask(folder: Path, image: Image, prediction: Prediction, palette: bytes) -> Path:
+    """Write a mask as PNG, or on the map as its image is: as GeoTIFF."""
+    path = image.source.path
+    if path.suffix.lower() in (".tif", ".tiff") and image.source.window is None:
+        from maskwright.imaging.geotags import grid_of, write_tiff_masks
+
+        if grid_of(path):
+            mask = folder / f"{image.name}.tif"
+            write_tiff_masks(mask, prediction.mask, palette, path)
+            return mask
+    mask = folder / f"{image.name}.png"
+    write_mask(mask, prediction.mask, palette)
+    return mask
+
+
 def _write_probabilities(path: Path, prediction: Prediction) -> None:
     with runs.replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
@@ -155,4 +242,6 @@ def _write_probabilities(path: Path, prediction: Prediction) -> None:
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and not path.name.startswith(".")
+    """Whether a name is that of an image; a link that leads nowhere is one, so that it is named."""
+    listed = path.is_file() or path.is_symlink()
+    return split_suffix(path.name)[1] in IMAGE_SUFFIXES and listed and not path.name.startswith(".")

@@ -177,6 +177,12 @@ class Predictor:
             mask[~valid] = UNLABELLED
         return Prediction(image=pixels, mask=mask, probabilities=probabilities_HWK, classes=self.classes)
 
+    @property
+    def channels(self) -> int:
+        """Channels of the training images."""
+        channels: int = self.run["input"]["channels"]
+        return channels
+
     def check(self, pixels: np.ndarray, name: str = "The image") -> None:
         """Compare an H x W x C image with the training data (docs/architecture.md, Errors); may raise and warn."""
         known = self.run["input"]

@@ -183,6 +183,9 @@ def test_empty_folders_are_errors(tmp_path: Path) -> None:
 
 def test_an_unknown_layout_shows_what_is_there_and_what_is_expected(tmp_path: Path) -> None:
     touch(tmp_path, "pictures/a.png", "truth/a.png", ".hidden")
+    assert "Found there: pictures/, truth/." in problem(tmp_path, EmptyDataError)
+    assert f"maskwright adopt {tmp_path} --as 1" in problem(tmp_path, EmptyDataError)
+    (tmp_path / "pictures/a.png").unlink()
     text = problem(tmp_path, EmptyDataError)
     for part in (
         "Found there: pictures/, truth/.",

@@ -58,8 +58,14 @@ def test_0_and_255_are_a_two_class_set_and_it_is_announced(tmp_path: Path) -> No
 
 
 def test_one_other_value_anywhere_makes_255_unlabelled(tmp_path: Path) -> None:
-    write(tmp_path, {"a": [[0, 255]], "b": [[0, 1]]})
-    assert masks_of(tmp_path) == [[[0, 255]], [[0, 1]]]
+    write(tmp_path, {"a": [[0, 255]], "b": [[0, 1]], "c": [[1, 255]]})
+    assert masks_of(tmp_path) == [[[0, 255]], [[0, 1]], [[1, 255]]]
+
+
+def test_0_and_255_among_0_and_1_are_two_encodings(tmp_path: Path) -> None:
+    write(tmp_path, {"a": [[0, 255]], "b": [[0, 1]], "c": [[0, 0]]})
+    with pytest.raises(ClassTableError, match=r"two encodings.*1 masks hold 0 and 255 \(a\.png\), 1 hold 0 and 1"):
+        open_dataset(tmp_path)
 
 
 def test_in_labels_255_is_always_unlabelled(tmp_path: Path) -> None:

@@ -6,18 +6,31 @@ that does not say "not mine" is taken, and the first note of the data set says w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from maskwright.datasets.classes import NO_CLASSES, UNLABELLED, ClassTable, Value
 from maskwright.datasets.formats.detect import FORMATS, Listing, read_with
-from maskwright.datasets.formats.folder import child, unknown
+from maskwright.datasets.formats.folder import child, contents, unknown
 from maskwright.datasets.formats.layout import Layout, has_table, may_be_parts
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.samples import Dataset, Source, check_files
-from maskwright.datasets.values import infer_classes, mask_values
+from maskwright.datasets.values import (
+    MaskCounts,
+    count_masks,
+    declared_nodata,
+    infer_classes,
+    mask_values,
+    merged,
+    number_objects,
+    numbered_objects,
+    two_encodings,
+    two_encodings_text,
+    without_nodata,
+)
 from maskwright.errors import ClassTableError, DataError, EmptyDataError, PairingError
 
 __all__ = ["FORMATS", "Layout", "find_layout", "open_dataset"]
@@ -89,6 +102,8 @@ def _inferred(
         return reading.layout(root), None if problems is None else []
     if layout is not None and (not layout.contested or len(found) < 2):
         return layout, problems
+    if found and not layout and refusal.what.startswith(f"{root} holds no images"):
+        refusal = EmptyDataError(f"{root} is of no known format. Found there: {contents(root)}.")
     way_out = words.proposal(root, found) or words.by_hand(root)
     raise type(refusal)(
         refusal.what, expected=refusal.expected, remedy=f"{refusal.remedy}\n{way_out}", file=refusal.file or root
@@ -123,23 +138,38 @@ def open_dataset(path: str | Path, *, classes: ClassTable | None = None, masks: 
         ClassTableError: the classes cannot be told, or do not agree with `classes`.
     """
     found = find_layout(Path(path), masks=masks)
-    notes = [*found.notes, *check_files(found.samples)]
+    remarks, channels = check_files(found.samples)
+    notes = [*found.notes, *remarks]
     table = classes
     own, source = _declared(found, Path(path))
     if own is not None:
+        nodata = declared_nodata(_masks(found)) if masks else ()
+        own = replace(own, unlabelled=(*own.unlabelled, *(v for v in nodata if not own.declares(v))))
         table = own if classes is None else own.agreeing_with(classes, source)
         notes.append(f"{source} declares {len(table)} classes: {table.describe()}")
     elif masks and classes is None:
-        values = mask_values(_masks(found))
-        beside = _table_beside(found, Path(path), values)
+        counts = count_masks(_masks(found))
+        _refuse_two_encodings(counts, found, Path(path))
+        nodata = declared_nodata(_masks(found))
+        values, ignored, told = without_nodata(merged(counts), nodata)
+        notes += [told] if told else []
+        beside = table_beside(found, Path(path), values)
         if beside is not None:
             table = beside[0]
             notes.append(f"{beside[1]} declares {len(table)} classes: {table.describe()}")
         else:
+            if number_objects(counts):
+                raise numbered_objects(values, found.masks_folder, found.table_place, Path(path))
             table, note = infer_classes(
-                values, found.masks_folder, found.table_place, Path(path), unlabelled_255=found.unlabelled_255
+                values,
+                found.masks_folder,
+                found.table_place,
+                Path(path),
+                unlabelled_255=found.unlabelled_255,
+                nodata=bool(ignored),
             )
             notes.append(note)
+        table = replace(table, unlabelled=(*table.unlabelled, *(v for v in ignored if not table.declares(v))))
     elif masks and classes is not None:
         _check_binary(found, classes)
         notes.append(f"masks are read by the run's classes: {classes.describe()}")
@@ -147,7 +177,13 @@ def open_dataset(path: str | Path, *, classes: ClassTable | None = None, masks: 
         problem = found.contradiction(table)
         if problem is not None:
             report(None, problem, ClassTableError)
-    return Dataset(root=Path(path), samples=found.samples, classes=table or NO_CLASSES, notes=tuple(notes))
+    return Dataset(
+        root=Path(path),
+        samples=found.samples,
+        classes=table or NO_CLASSES,
+        notes=tuple(notes),
+        channels=channels,
+    )
 
 
 def _declared(found: Layout, path: Path) -> tuple[ClassTable | None, str]:
@@ -157,7 +193,21 @@ def _declared(found: Layout, path: Path) -> tuple[ClassTable | None, str]:
     return found.classes, f"{path} ({found.format})"
 
 
-def _table_beside(found: Layout, path: Path, values: Mapping[Value, object]) -> tuple[ClassTable, Path] | None:
+def _refuse_two_encodings(counts: Sequence[MaskCounts], found: Layout, root: Path) -> None:
+    """Refuse a set in which some masks say 255 for what others call 1."""
+    if found.unlabelled_255:
+        return
+    highest, ones = two_encodings(counts)
+    if highest:
+        raise ClassTableError(
+            two_encodings_text(found.masks_folder, highest, ones),
+            expected="Expected one value for the class; as they are, 255 would be unlabelled.",
+            remedy=f"A copy in which they agree: maskwright check {root} --fix {root.parent / (root.name + '-fixed')}",
+            file=found.masks_folder,
+        )
+
+
+def table_beside(found: Layout, path: Path, values: Mapping[Value, object]) -> tuple[ClassTable, Path] | None:
     """The class table of another tool that lies beside the masks and explains all their values, and its file."""
     homes = [path if path.is_dir() else path.parent, found.home, found.masks_folder, found.masks_folder.parent]
     folders = [home for home in homes if home is not None]

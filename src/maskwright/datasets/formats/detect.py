@@ -139,7 +139,7 @@ FORMATS: tuple[Format, ...] = (
     Format("drawn.labelme", lambda listing: listing.has(".json", depth=1)),
     Format("drawn.yolo", _yolo),
     # Labels on the map: before the folder, which would pair label rasters that lie on another grid.
-    Format("geo.geo", lambda listing: listing.has(*_TIFF, depth=2)),
+    Format("geo.geo", lambda listing: listing.has(*_TIFF, ".geojson", depth=2)),
     # Published data sets, known by folder names that nobody else gives.
     Format("cityscapes", _cityscapes),
     Format("voc", _voc),

@@ -118,7 +118,7 @@ def unknown(root: Path) -> DataError:
             f"{root} is a file. Expected a folder like this, or a manifest (.csv), a list (.txt), annotations (.json, "
             f".xml), or a TIFF stack beside its labels:\n\n{_tree(root.with_suffix(''))}"
         )
-    text = f"{root} holds no images with masks that Maskwright recognises. Found there: {_contents(root)}.\n"
+    text = f"{root} holds no images with masks that Maskwright recognises. Found there: {contents(root)}.\n"
     parent = root.parent
     if plain(root.name) in (*IMAGES, *MASKS) and _images_folder(parent):
         text += f"Did you mean {parent}?\n"
@@ -364,12 +364,13 @@ def _table(root: Path, parts: Sequence[Path]) -> Path | None:
 
 def _no_masks(folder: Path) -> NoReturn:
     raise PairingError(
-        f"{folder} has images and no masks. Found there: {_contents(folder)}. Expected a folder masks or labels beside "
+        f"{folder} has images and no masks. Found there: {contents(folder)}. Expected a folder masks or labels beside "
         f"images:\n\n{_tree(folder)}"
     )
 
 
-def _contents(folder: Path) -> str:
+def contents(folder: Path) -> str:
+    """The names in a folder, for a message."""
     names = [f"{path.name}{'/' if path.is_dir() else ''}" for path in sorted(folder.iterdir())]
     return listed([name for name in names if not name.startswith(".")]) or "nothing"
 

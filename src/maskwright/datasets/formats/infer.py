@@ -41,6 +41,7 @@ from maskwright.datasets.formats.several import Layered, foreground
 from maskwright.datasets.samples import Sample, Source
 from maskwright.errors import listed
 
+_FIELD = ", the same in every image: a field of view"
 _OVERLAP = 0.5
 """Fraction of the smaller of two masks of one class that may lie in the other; beyond it they are two opinions."""
 
@@ -63,7 +64,10 @@ class _Rule:
     def describe(self, root: Path) -> str:
         """Patterns of images and masks."""
         first = self.matches[0]
-        more = f", and {len(self.matches) - 1} more folders alike" if len(self.matches) > 1 else ""
+        more = ""
+        if len(self.matches) > 1:
+            folders = [relative(root, match.images.folder) or "." for match in self.matches[1:]]
+            more = f", and the same in {listed(list(dict.fromkeys(folders)), 4)}"
         words = changed(first)
         return f"{pattern(root, first.images)} with {pattern(root, first.masks)}{words}{more}"
 
@@ -83,9 +87,10 @@ def readings(root: Path) -> list[Reading]:
     looks = {id(one): look([path for _, _, path in one.files]) for one in series}
     rules = _rules(matches(series, looks), looks)
     found = _alternatives(rules, root)
+    same = {id(one) for one in series if looks[id(one)].masklike and looks[id(one)].constant}
     used = {path for reading in found for sample in reading.samples for path in paths_of(sample)}
     figures = [file.path for file in files if file.path not in {p for one in series for _, _, p in one.files}]
-    return [replace(one, left_out=_left_out(one, root, series, used, figures)) for one in found]
+    return [replace(one, left_out=_left_out(one, root, series, used, figures, same)) for one in found]
 
 
 def _rules(matches: Iterable[Match], looks: Mapping[int, Looks]) -> list[_Rule]:
@@ -334,11 +339,11 @@ def _alone(rule: _Rule) -> tuple[Path, ...]:
 
 
 def _left_out(
-    reading: Reading, root: Path, series: Sequence[Series], used: set[Path], figures: Sequence[Path]
+    reading: Reading, root: Path, series: Sequence[Series], used: set[Path], figures: Sequence[Path], same: set[int]
 ) -> tuple[str, ...]:
     own = {path for sample in reading.samples for path in paths_of(sample)}
     others = [
-        f"{pattern(root, one)} ({len(one.files)})"
+        f"{pattern(root, one)} ({len(one.files)}{_FIELD if id(one) in same else ''})"
         for one in series
         if not any(path in own or path in reading.alone for _, _, path in one.files)
     ]

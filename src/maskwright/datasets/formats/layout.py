@@ -92,6 +92,15 @@ def split_named(name: str) -> str | None:
     return next((split for split, names in SPLITS.items() if name.lower() in names), None)
 
 
+def has_masks(root: Path) -> bool:
+    """Whether a folder of masks, or of labels that are images, lies beside annotations: then the masks are read."""
+    from maskwright.datasets.formats.folder import MASKS, child
+    from maskwright.datasets.formats.pairing import is_image
+
+    truth = child(root, *(name for name in MASKS if not name.startswith(("annot", "seg"))))
+    return truth is not None and (truth.name.lower() == "masks" or any(map(is_image, truth.rglob("*"))))
+
+
 _WHOLE = IMAGE_SUFFIXES - {".tif", ".tiff"} - ARRAY_SUFFIXES
 
 

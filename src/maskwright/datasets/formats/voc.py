@@ -12,7 +12,7 @@ too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from maskwright.datasets.formats.layout import SPLITS, Layout, counted, found, n
 from maskwright.datasets.formats.pairing import files_in
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.samples import Sample, Source
-from maskwright.errors import ClassTableError, EmptyDataError, PairingError, listed
+from maskwright.errors import ClassTableError, EmptyDataError, PairingError, UnreadableFileError, listed
 from maskwright.imaging.colors import color_codes, color_name
 
 NAMES = (
@@ -77,7 +77,7 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
         samples=tuple(samples),
         masks_folder=home / "SegmentationClass",
         table=table_in(root) or table_in(home),
-        classes=_table(home),
+        classes=_table(home, colored=masks and _colored([sample.mask for sample in samples if sample.mask])),
         notes=(
             found(root, "Pascal VOC", samples, masks=masks),
             *notes,
@@ -129,13 +129,25 @@ def _report(problems: list[Problem] | None, path: Path, name: str, place: Path) 
     report(problems, problem, PairingError)
 
 
-def _table(home: Path) -> ClassTable:
+def _colored(masks: Sequence[Source]) -> bool:
+    """Whether masks are stored as colours: then they are read by colours, also those that happen to be grey."""
+    for mask in masks[:3]:
+        try:
+            header = mask.header()
+        except UnreadableFileError:
+            continue
+        if header.channels == 3 and not header.palette:
+            return True
+    return False
+
+
+def _table(home: Path, *, colored: bool) -> ClassTable:
     file = home / "labelmap.txt"
     labels = _labelmap(file) if file.is_file() else {name: colormap(index) for index, name in enumerate(NAMES)}
     unlabelled = [BORDER, *[_hex(color) for name, color in labels.items() if name == "void"]]
     return ClassTable(
         classes=tuple(
-            LabelClass(name=name, color=color, values=(index, _hex(color)))
+            LabelClass(name=name, color=color, values=(_hex(color),) if colored else (index, _hex(color)))
             for index, (name, color) in enumerate(labels.items())
             if name != "void"
         ),

@@ -226,9 +226,28 @@ def test_what_has_no_outline_is_counted(tmp_path: Path) -> None:
     objects += [annotation(4, 999, 1, [PERSON])]
     write(tmp_path / "x.json", ["a.jpg"], objects)
     notes = open_dataset(tmp_path).notes
-    assert any("1 annotations without an outline" in note for note in notes)
-    assert any("1 broken outlines, first in a.jpg (it has 2 corners" in note for note in notes)
+    assert any("1 object of 2 cannot be drawn: it has no outline, first in a.jpg" in note for note in notes)
+    assert any("its outline is broken, first in a.jpg (it has 2 corners" in note for note in notes)
     assert any("1 annotations of images that are not listed" in note for note in notes)
+    problems: list[Problem] = []
+    coco.read(tmp_path, masks=True, problems=problems)
+    assert ("warning", "lost-objects") in {(problem.level, problem.kind) for problem in problems}
+
+
+def test_one_part_without_area_costs_that_part_only(tmp_path: Path) -> None:
+    picture(tmp_path / "a.jpg")
+    square = [1, 1, 5, 1, 5, 5, 1, 5]
+    write(tmp_path / "x.json", ["a.jpg"], [annotation(1, 100, 1, [square, [7, 7, 8, 8], [1, 1, 5, 5]])])
+    data = open_dataset(tmp_path)
+    assert (data.read(data.samples[0]).mask == 1).sum() == 16
+    assert any("2 parts of objects (rings) that cannot be drawn" in note for note in data.notes)
+
+
+def test_all_objects_lost_is_an_error(tmp_path: Path) -> None:
+    picture(tmp_path / "a.jpg")
+    write(tmp_path / "x.json", ["a.jpg"], [annotation(1, 100, 1, [[1, 2, 3, 4]])])
+    with pytest.raises(DataError, match="1 object of 1 cannot be drawn"):
+        open_dataset(tmp_path)
 
 
 def boxes(path: Path) -> None:

@@ -93,7 +93,7 @@ def test_subsets_and_folders(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        (image("a.jpg", SQUARE.replace("9.00,9.00;1.00,9.00", "x").format("")), "a polygon of 'leaf'"),
+        (image("a.jpg", SQUARE.replace("9.00,9.00;1.00,9.00", "x").format("")), "its polygon is damaged.*'leaf'"),
         (image("a.jpg", '<mask label="leaf" rle="1, 2" left="0" top="0" width="3" height="2"/>'), "cover 3 pixels"),
         (image("a.jpg", "")[:-12], "mismatched tag"),
         ('<track id="0" label="leaf"></track>', "CVAT for video"),
@@ -111,8 +111,8 @@ def test_damaged_images_are_noted_and_left_out(tmp_path: Path) -> None:
     problems: list[Problem] = []
     layout = cvat.read(tmp_path, masks=True, problems=problems)
     assert layout is not None
-    assert [sample.id for sample in layout.samples] == ["b"]
-    assert [problem.kind for problem in problems] == ["unreadable"]
+    assert [sample.id for sample in layout.samples] == ["a", "b"]
+    assert [(problem.level, problem.kind) for problem in problems] == [("error", "lost-objects")]
 
 
 def test_missing_images(tmp_path: Path) -> None:

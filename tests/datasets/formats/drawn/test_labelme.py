@@ -161,8 +161,26 @@ def test_damaged_shapes(tmp_path: Path, entry: dict[str, Any], text: str) -> Non
     problems: list[Problem] = []
     layout = labelme.read(tmp_path, masks=True, problems=problems)
     assert layout is not None
-    assert [sample.id for sample in layout.samples] == ["b"]
-    assert [(problem.kind, problem.files[0].name) for problem in problems] == [("unreadable", "a.json")]
+    lost = "label" in entry
+    assert [sample.id for sample in layout.samples] == (["a", "b"] if lost else ["b"])
+    assert [problem.kind for problem in problems] == ["lost-objects" if lost else "unreadable"]
+    if lost:  # beside an object that can be drawn it is a warning, and the other stays
+        write(tmp_path, "b", [shape("cell", "polygon", SQUARE)])
+        data = open_dataset(tmp_path)
+        assert any(note.startswith("warning:") and "1 object of 2" in note for note in data.notes)
+
+
+def test_boxes_are_said_to_be_boxes(tmp_path: Path) -> None:
+    write(tmp_path, "a", [shape("cell", "rectangle", [[1, 1], [4, 5]])])
+    assert any("all 1 shape are rectangles (boxes)" in note for note in open_dataset(tmp_path).notes)
+    write(tmp_path, "b", [shape("cell", "polygon", [[1, 1], [5, 2], [3, 6]])])
+    assert not any("rectangles" in note for note in open_dataset(tmp_path).notes)
+
+
+def test_oriented_rectangles_are_polygons(tmp_path: Path) -> None:
+    write(tmp_path, "a", [shape("cell", "oriented_rectangle", [[1, 1], [5, 1], [5, 4], [1, 4]])])
+    data = open_dataset(tmp_path)
+    assert (data.read(data.samples[0]).mask == 1).sum() == 12
 
 
 def test_what_is_not_labelme(tmp_path: Path) -> None:

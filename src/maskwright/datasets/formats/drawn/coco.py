@@ -47,12 +47,12 @@ from maskwright.datasets.formats.drawn.annotations import (
     unused_notes,
 )
 from maskwright.datasets.formats.drawn.shapes import Polygon, Runs, Shape
-from maskwright.datasets.formats.layout import Layout, counted, found
+from maskwright.datasets.formats.layout import Layout, counted, found, has_masks
 from maskwright.datasets.problems import Problem
 from maskwright.datasets.sources import Source
 from maskwright.errors import ClassTableError, DataError
 
-_FIRST_KEY = re.compile(rb'\s*\{\s*"(info|licenses?|images|annotations|categories|type)"')
+_FIRST_KEY = re.compile(rb'\s*\{\s*"\w+"\s*:')
 _MOST_FILES = 64
 """A folder with more JSON files has one for each image, which is another format."""
 
@@ -62,8 +62,8 @@ class _Annotation:
     image: Any
     category: Any
     shapes: tuple[Shape, ...]
-    broken: str | None = None
-    """Why it has no shapes."""
+    broken: tuple[str, ...] = ()
+    """Why parts of it have no shape."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
         ClassTableError: files do not agree on a category.
     """
     paths = _annotation_files(root)
-    if not paths:
+    if not paths or (root.is_dir() and has_masks(root)):
         return None
     files = [_parse(path, _split(path, root)) for path in paths]
     notes = []
@@ -115,7 +115,7 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
         listed_in = next((str(file.path) for file in files if file.split == split), "")
         notes += unused_notes(folder, within, f"an entry in {listed_in}") if listed_in else []
     if masks:
-        notes += left.notes(root) + _remarks(labels, samples, nothing, stuff=stuff, merged=bool(merged))
+        notes += left.notes(root, problems) + _remarks(labels, samples, nothing, stuff=stuff, merged=bool(merged))
     at = root if root.is_dir() else root.parent
     return Layout(
         format="COCO",
@@ -131,7 +131,7 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
 def _annotation_files(root: Path) -> list[Path]:
     if root.is_file():
         return [root] if root.suffix.lower() == ".json" and _is_coco(root) else []
-    if not root.is_dir() or (root / "masks").is_dir():
+    if not root.is_dir():
         return []
     places = [root / "annotations", root, *(child for child in sorted(root.iterdir()) if split_of(child.name))]
     for some in (places[:1], places[1:2], places[2:]):
@@ -146,13 +146,13 @@ def _annotation_files(root: Path) -> list[Path]:
 
 
 def _is_coco(path: Path) -> bool:
-    """By its first key, and by the keys somewhere in it: images and categories, and outlines if annotations."""
+    """By the keys somewhere in it (JSON gives them no order): images and categories, and no panoptic segments."""
     with path.open("rb") as file:
         start = file.read(4096).removeprefix(b"\xef\xbb\xbf")
         if not _FIRST_KEY.match(start):
             return False
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            if content.find(b'"images"') < 0 or content.find(b'"categories"') < 0:
+            if not all(re.search(rb'"%s"\s*:\s*\[' % key, content) for key in (b"images", b"categories")):
                 return False
             return content.find(b'"segments_info"') < 0
 
@@ -192,21 +192,27 @@ def _compact(entry: dict[str, Any]) -> Any:
     """Turn annotations into shapes as they are parsed: as numbers of Python, those of COCO take gigabytes."""
     if "segmentation" not in entry:
         return entry
-    try:
-        shapes, broken = _shapes(entry["segmentation"]), None
-    except (ValueError, KeyError, TypeError) as error:
-        shapes, broken = (), str(error) or type(error).__name__
-    return _Annotation(entry.get("image_id"), entry.get("category_id"), shapes, broken)
+    segmentation = entry["segmentation"]
+    whole = not (isinstance(segmentation, list) and segmentation and isinstance(segmentation[0], list))
+    shapes: list[Shape] = []
+    broken: list[str] = []
+    # Each part by itself: a line of two points among rings costs that part, not the object.
+    for part in [segmentation] if whole else segmentation:
+        try:
+            if part:
+                shapes.append(_shape(part))
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
+            broken.append(str(error) or type(error).__name__)
+    return _Annotation(entry.get("image_id"), entry.get("category_id"), tuple(shapes), tuple(broken))
 
 
-def _shapes(segmentation: Any) -> tuple[Shape, ...]:
-    if isinstance(segmentation, dict):
-        height, width = segmentation["size"]
-        counts = segmentation["counts"]
+def _shape(part: Any) -> Shape:
+    if isinstance(part, dict):
+        height, width = part["size"]
+        counts = part["counts"]
         lengths = rle.decompress(counts) if isinstance(counts, str) else np.array(counts, np.int64)
-        return (Runs.of(lengths, 0, 0, int(height), int(width), by_columns=True),)
-    polygons = segmentation if segmentation and isinstance(segmentation[0], list) else [segmentation]
-    return tuple(Polygon.of(polygon) for polygon in polygons if polygon)
+        return Runs.of(lengths, 0, 0, int(height), int(width), by_columns=True)
+    return Polygon.of(part)
 
 
 def _categories(files: Sequence[_File]) -> list[dict[str, Any]]:
@@ -280,9 +286,12 @@ def _entries(
             if name is None:
                 left.add("annotations of images that are not listed", str(file.path))
             elif not annotation.shapes:
-                why = f" ({annotation.broken})" if annotation.broken else ""
-                left.add("annotations without an outline" if not why else "broken outlines", name + why)
+                why = f" ({annotation.broken[0]})" if annotation.broken else ""
+                left.lose("it has no outline" if not why else "its outline is broken", name + why)
             elif not (merged and file.stuff and categories[annotation.category] == "other"):
+                for why in annotation.broken:
+                    left.add("parts of objects (rings) that cannot be drawn", f"{name} ({why})")
+                left.draw(annotation.shapes[0])
                 area = sum(shape.area for shape in annotation.shapes)
                 layers[name] += [(file.stuff, area, annotation.category, shape) for shape in annotation.shapes]
     for name, (file, item) in images.items():

@@ -62,7 +62,7 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
     left = LeftOut()
     labels, entries = _parse(path, folders, left, problems, masks=masks)
     samples = samples_of(entries, problems)
-    notes = left.notes(root)
+    notes = left.notes(root, problems)
     notes += unused_notes(folders, [sample.image.path for sample in samples], f"an entry in {path.name}")
     notes += ["pixels of no shape are the class 'background' (raw value 0)"] if masks else []
     return Layout(
@@ -142,10 +142,12 @@ def _entry(
             continue
         labels.setdefault(label, (label, len(labels) + 1, None))
         try:
-            layers.append((int(element.get("z_order", "0")), labels[label][1], reader(element.attrib)))
-        except (ValueError, KeyError) as error:
-            text = f"a {element.tag} of {label!r} in the image {name} is damaged: {error}"
-            raise damaged(path, text, _EXPECTED) from None
+            order, shape = int(element.get("z_order", "0")), reader(element.attrib)
+        except (ValueError, KeyError, OverflowError) as error:
+            left.lose(f"its {element.tag} is damaged", f"{name} in {path} ({label!r}: {error})")
+            continue
+        left.draw(shape)
+        layers.append((order, labels[label][1], shape))
     layers.sort(key=lambda layer: layer[0])
     try:
         size = int(image.attrib["height"]), int(image.attrib["width"])

@@ -44,7 +44,7 @@ from maskwright.datasets.formats.drawn.annotations import (
     unused_notes,
 )
 from maskwright.datasets.formats.drawn.shapes import Ellipse, Polygon, Shape
-from maskwright.datasets.formats.layout import Layout, found
+from maskwright.datasets.formats.layout import Layout, found, has_masks
 from maskwright.datasets.problems import Problem
 from maskwright.datasets.sources import Source, natural
 from maskwright.errors import UnreadableFileError
@@ -130,7 +130,7 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
     classes = class_table(labels, background=0, unlabelled=(values[IGNORE],) if ignored else ())
     folders = Folders([])
     used = [sample.image.path for sample in samples if not isinstance(sample.image, EmbeddedImage)]
-    notes = [*left.notes(root), *unused_notes(folders, used, "a JSON file")]
+    notes = [*left.notes(root, problems), *unused_notes(folders, used, "a JSON file")]
     embedded = sum(isinstance(sample.image, EmbeddedImage) for sample in samples)
     notes += [f"{embedded} images are taken from imageData of their JSON files"] if embedded else []
     notes += ["pixels of no shape are the class 'background' (raw value 0)"] if masks else []
@@ -147,7 +147,7 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
 
 def _places(root: Path) -> list[Path]:
     """The folders of Labelme files: the root, or else those in it."""
-    if not root.is_dir() or (root / "masks").is_dir():
+    if not root.is_dir() or has_masks(root):
         return []
     if _holds_labelme(root):
         return [root]
@@ -212,9 +212,12 @@ def _entry(
                 left.add("points and lines, which cover no pixels", str(path))
                 continue
             try:
-                shapes.append((values[entry["label"]], _shape(kind, entry)))
-            except (ValueError, TypeError, KeyError, IndexError) as error:
-                raise damaged(path, f"a {kind} of {entry['label']!r} is damaged: {error}", _EXPECTED) from None
+                shape = _shape(kind, entry)
+            except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
+                left.lose(f"its {kind} is damaged", f"{path} ({entry['label']!r}: {error})")
+                continue
+            left.draw(shape)
+            shapes.append((values[entry["label"]], shape))
         mask = DrawnHere(path=path, size=(height, width), shapes=tuple(shapes))
     split = split_of(path.parent.name) if path.parent != root else None
     return Entry(name=path.relative_to(root).as_posix(), image=image, mask=mask, split=split, file=path)
@@ -238,6 +241,7 @@ def _shape(kind: str, entry: dict[str, Any]) -> Shape:
         "polygon": lambda: Polygon.of(points),
         "rectangle": lambda: Polygon.box(*_corners(points)) if len(points) == 2 else Polygon.of(points),
         "rotation": lambda: Polygon.of(points),
+        "oriented_rectangle": lambda: Polygon.of(points),
         "circle": lambda: _circle(*points),
         "mask": lambda: bitmap_of(base64.b64decode(entry["mask"]), round(points[0][1]), round(points[0][0])),
     }

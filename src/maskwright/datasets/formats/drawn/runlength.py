@@ -46,6 +46,8 @@ class Runs(Source):
     """A mask in run lengths: `path` is the CSV file, `image` gives the size."""
 
     image: Path
+    relative: bool = False
+    """Whether a start counts from the end of the run before, and from 0 (SIIM-ACR pneumothorax)."""
     runs: tuple[tuple[int, str], ...]
     """Raw values and their run lengths, in the order in which they are painted."""
 
@@ -71,9 +73,12 @@ class Runs(Source):
                 numbers = np.array(text.split(), np.int64)
             except ValueError:
                 raise self._broken(f"has the run lengths {text[:40]!r}", "whole numbers with blanks between") from None
-            starts, lengths = numbers[0::2] - 1, numbers[1::2]
-            if len(starts) != len(lengths):
+            if len(numbers) % 2:
                 raise self._broken(f"has {len(numbers)} numbers", "pairs of a start and a length")
+            starts, lengths = numbers[0::2], numbers[1::2]
+            if self.relative:
+                starts = np.cumsum(starts) + np.concatenate(([0], np.cumsum(lengths)[:-1])).astype(np.int64) + 1
+            starts = starts - 1
             if len(starts) and (starts.min() < 0 or lengths.min() < 1 or (starts + lengths).max() > flat.size):
                 raise self._broken(
                     f"has runs outside the {width} x {height} = {flat.size} pixels",
@@ -133,14 +138,17 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
             report(problems, problem, PairingError)
             continue
         runs[candidates[0]] += [(values[kind], text)] if text else []
+    relative = _are_relative(path, rows)
     for image, parts in runs.items():
-        mask = Runs(path=path, image=image, runs=tuple(parts)) if masks else None
+        mask = Runs(path=path, image=image, runs=tuple(parts), relative=relative) if masks else None
         samples.append(Sample(id=stem_of(image), image=Source(path=image), mask=mask))
     if not samples and not problems:
         raise EmptyDataError(f"{path} names no image that is below {path.parent}. Expected the images beside it.")
     samples.sort(key=lambda sample: natural(sample.id))
     left = [path.name for paths in by_stem.values() for path in paths if path not in runs]
     notes = [f"{counted(len(left), 'image')} without a row in {path.name} left out: {listed(left)}"] if left else []
+    if relative:
+        notes.append(f"{path.name}: starts do not ascend: each is read as relative to the end of the run before")
     return Layout(
         format="run lengths",
         samples=tuple(samples),
@@ -180,9 +188,16 @@ def _rows(path: Path) -> list[tuple[str, str, str]]:
     finally:
         csv.field_size_limit(before)
     found_rows = []
-    for row in rows:
+    for number, row in enumerate(rows, 2):
         if not any(cell.strip() for cell in row):
             continue
+        if len(row) <= max(image, kind or 0):
+            raise DataError(
+                f"{path}, line {number}, has {len(row)} of {max(image, runs, kind or 0) + 1} columns: {row}.",
+                expected="Expected the name of an image, and its run lengths.",
+                remedy="Complete the row, or remove it.",
+                file=path,
+            )
         name, label = row[image].strip(), "" if kind is None else row[kind].strip()
         if joined:
             name, _, label = name.rpartition("_")
@@ -218,11 +233,42 @@ def _table(names: Mapping[str, int]) -> ClassTable:
     )
 
 
+def _are_relative(path: Path, rows: Sequence[tuple[str, str, str]]) -> bool:
+    """Whether starts count from the end of the run before: they do not ascend, in most rows of several runs.
+
+    Raises DataError where some rows ascend as absolute starts must, and others do not.
+    """
+    falling: list[str] = []
+    rising = 0
+    for name, _, text in rows:
+        try:
+            numbers = np.array(text.split(), np.int64)
+        except ValueError:
+            continue  # reading the mask says what is wrong with it
+        starts, lengths = numbers[0::2], numbers[1::2]
+        if len(starts) < 2 or len(starts) != len(lengths):
+            continue
+        if (starts[1:] < starts[:-1] + lengths[:-1]).any():
+            falling.append(name)
+        else:
+            rising += 1
+    if falling and rising > len(falling):
+        raise DataError(
+            f"{path}: the starts of {falling[0]} do not ascend, or its runs overlap, as {len(falling)} of "
+            f"{len(falling) + rising} masks have it.",
+            expected="Expected starts that ascend, each after the end of the run before.",
+            remedy="Correct these rows, or remove them.",
+            file=path,
+        )
+    return bool(falling)
+
+
 def _images_below(home: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
     """Images in a folder and the folders in it, by name and by stem; what holds test data or masks is passed over."""
     by_name: defaultdict[str, list[Path]] = defaultdict(list)
     by_stem: defaultdict[str, list[Path]] = defaultdict(list)
     inside = [home / name for name in folders_in(home) if not _other(name.lower())]
+    inside += [inner / name for inner in inside for name in folders_in(inner) if not _other(name.lower())]
     for folder in [home, *inside]:
         for path in sorted(folder.iterdir()):
             if is_image(path):

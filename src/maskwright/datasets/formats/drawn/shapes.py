@@ -84,6 +84,12 @@ class Polygon:
         areas = sorted((abs(_signed_area(_corners(ring))) for ring in self.rings), reverse=True)
         return areas[0] - sum(areas[1:])
 
+    @property
+    def is_box(self) -> bool:
+        """Whether it is one rectangle along the axes."""
+        corners = np.unique(_corners(self.rings[0]), axis=0)
+        return len(self.rings) == 1 and len(corners) == 4 and all(len(np.unique(axis)) == 2 for axis in corners.T)
+
     def patch(self, frame: Window) -> Patch | None:
         """As `Shape.patch`."""
         return fill([_corners(ring) for ring in self.rings], frame)

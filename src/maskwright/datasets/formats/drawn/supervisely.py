@@ -77,7 +77,7 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
             with noting(problems, path):
                 entries.append(_entry(path, dataset, root, values, unknown, masks, left))
     samples = samples_of(entries, problems)
-    notes = left.notes(root)
+    notes = left.notes(root, problems)
     notes += unused_notes(Folders([]), [sample.image.path for sample in samples], "a JSON file")
     notes += ["pixels of no object are the class 'background' (raw value 0)"] if masks else []
     return Layout(
@@ -138,9 +138,12 @@ def _entry(
             raise damaged(path, f"it has an object of class {label!r}", f"one of {META}: {', '.join(values)}")
         else:
             try:
-                shapes.append((values[label], _shape(kind, entry)))
-            except (ValueError, TypeError, KeyError, IndexError, zlib.error) as error:
-                raise damaged(path, f"a {kind} of {label!r} is damaged: {error}", _EXPECTED) from None
+                shape = _shape(kind, entry)
+            except (ValueError, TypeError, KeyError, IndexError, OverflowError, zlib.error) as error:
+                left.lose(f"its {kind} is damaged", f"{path} ({label!r}: {error})")
+                continue
+            left.draw(shape)
+            shapes.append((values[label], shape))
     image = _image(path, dataset)
     mask = DrawnHere(path=path, size=size, shapes=tuple(shapes)) if masks else None
     name = path.with_suffix("") if image is None else image.path

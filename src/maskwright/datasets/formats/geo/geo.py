@@ -40,6 +40,8 @@ from maskwright.errors import ClassTableError, DataError, PairingError, listed
 from maskwright.imaging.tiffs import first_page
 
 _TIFF = (".tif", ".tiff")
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
+"""Images whose GeoJSON is in pixels, as QuPath writes it: they have no place on the map."""
 _LABELS = ("labels", "masks", "annotations", "vectors")
 _JUDGED = 16
 """Pairs of rasters whose grids are compared before this reader takes a folder."""
@@ -112,7 +114,7 @@ Pairs = list[tuple[Path, Path | None]]
 def _with_vectors(home: Path) -> Pairs | None:
     """Images and their GeoJSON files; None where there are none of either."""
     place = home / "images" if (home / "images").is_dir() else home
-    rasters = _named(place, _TIFF)
+    rasters = _named(place, _TIFF) or _named(place, _PICTURES)
     if not rasters:
         return None
     for folder in (*(home / name for name in _LABELS), home, place):
@@ -201,8 +203,15 @@ def _classes(
     contents = [next(shapes for (label, _), shapes in placed.items() if label == file) for file in files]
     left = sum(shapes.left_out for shapes in contents)
     notes += [f"left out: {counted(left, 'point or line')}, which cover no pixels"] if left else []
-    key = geojson.class_property(contents)
-    labels = tuple(sorted({s.label(place, key) for s in contents for place in range(len(s.geometries))}, key=natural))
+    key, passed_over = geojson.class_property(contents)
+    notes += [passed_over] if passed_over else []
+    named = [(s, s.label(place, key)) for s in contents for place in range(len(s.geometries))]
+    labels = tuple(sorted({label for _, label in named if label is not None}, key=natural))
+    nameless = [s.path.name for s, label in named if label is None]
+    if nameless:
+        notes.append(
+            f"warning: {counted(len(nameless), 'shape')} without a class (no {key!r}) left out, first in {nameless[0]}"
+        )
     total = sum(len(shapes.geometries) for shapes in contents)
     notes.append(
         f"{counted(total, 'shape')}, whose class is the property {key!r}: {listed(labels, 8)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +21,8 @@ _CLASS_KEYS = (
 _EXPECTED = "GeoJSON: a FeatureCollection of polygons"
 _WGS84 = "OGC:CRS84"
 FOREGROUND = "foreground"
+_SOME = 6
+"""Shapes, from which it is no chance that each has another value."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +43,9 @@ class Shapes:
         overlap = (left < box[2]) & (right > box[0]) & (bottom < box[3]) & (top > box[1])
         return np.flatnonzero(overlap).tolist()
 
-    def label(self, place: int, key: str | None) -> str:
-        """The class of a shape; raises DataError if it has none."""
-        if key is None:
-            return FOREGROUND
-        value = _flat(self.properties[place].get(key))
-        if value is None:
-            found = f"feature {place} of those with an area has no property {key!r}"
-            raise damaged(self.path, found, f"a class for each shape, in {key!r}")
-        return value
+    def label(self, place: int, key: str | None) -> str | None:
+        """The class of a shape; None if it was never given one."""
+        return FOREGROUND if key is None else _flat(self.properties[place].get(key))
 
 
 def is_geojson(path: Path) -> bool:
@@ -58,14 +55,25 @@ def is_geojson(path: Path) -> bool:
     return b'"FeatureCollection"' in start
 
 
-def class_property(contents: Sequence[Shapes]) -> str | None:
-    """The property that says the class: of the known names the first that all shapes have; None if none is."""
+def class_property(contents: Sequence[Shapes]) -> tuple[str | None, str]:
+    """The property that says the class, or None; and a note on one that was passed over, or "".
+
+    Of the known names it is the first that most shapes have. A property that differs in every shape numbers the
+    shapes: it is an id, and no class.
+    """
     all_properties = [properties for shapes in contents for properties in shapes.properties]
+    keys = Counter(key for properties in all_properties for key in properties)
+    passed_over = ""
     for known in _CLASS_KEYS:
-        for key in dict.fromkeys(key for properties in all_properties[:1] for key in properties):
-            if key.lower() == known and all(_flat(properties.get(key)) is not None for properties in all_properties):
-                return key
-    return None
+        for key in keys:
+            values = [value for properties in all_properties if (value := _flat(properties.get(key))) is not None]
+            if key.lower() != known or 2 * len(values) <= len(all_properties):
+                continue
+            if len(values) >= _SOME and len(set(values)) == len(values):
+                passed_over = f"the property {key!r} differs in every shape ({values[0]!r}, ...): an id, no class"
+                continue
+            return key, passed_over
+    return None, passed_over
 
 
 def shapes(path: Path, crs: str) -> Shapes:

@@ -97,7 +97,8 @@ class GeoShapes(OnGrid):
         shapes = geojson.shapes(self.path, self.grid.crs)
         values = {label: place + 1 for place, label in enumerate(self.labels)}
         near = shapes.near(grid.box())
-        pairs = [(shapes.geometries[place], values[shapes.label(place, self.key)]) for place in near]
+        named = [(shapes.geometries[place], shapes.label(place, self.key)) for place in near]
+        pairs = [(geometry, values[label]) for geometry, label in named if label is not None]
         size = grid.height, grid.width
         if not pairs:
             return np.zeros(size, np.int32)
