@@ -484,9 +484,13 @@ CASES: dict[str, Case] = {
     "two encodings": Case(base="cells", kind="two-encodings", do=two_encodings, says="0 and 255",
         also=frozenset({"undeclared-values"}),
     ),
-    "numbers of objects": Case(base="cells", kind="numbered-objects", do=numbered, says="number the objects", also=MISPLACED),
+    "numbers of objects": Case(
+        base="cells", kind="numbered-objects", do=numbered, says="number the objects", also=MISPLACED
+    ),
     "boxes": Case(base="cells", kind="boxes", do=as_labelme(boxes=True), says="rectangles", also=MISPLACED),
-    "an object without area": Case(base="cells", kind="lost-objects", do=as_labelme(boxes=False), says="1 object of", also=MISPLACED),
+    "an object without area": Case(
+        base="cells", kind="lost-objects", do=as_labelme(boxes=False), says="1 object of", also=MISPLACED
+    ),
     "an image without a mask": Case(base="street", kind="unpaired", do=unpaired_image),
     "a mask without an image": Case(base="street", kind="unpaired", do=unpaired_mask),
     "two images of one stem": Case(base="street", kind="duplicate-stem", do=two_files),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from maskwright.datasets.samples import Sample, Source
 from maskwright.datasets.sources import natural
-from maskwright.datasets.splits import folds, hold_out
+from maskwright.datasets.splits import folds, hold_out, keep_every_class
 from maskwright.errors import SettingError
 
 
@@ -196,3 +196,20 @@ def test_folds_of_single_samples_do_not_depend_on_their_order() -> None:
     assert sorted(map(len, parts)) == [2, 2, 3]
     assert folds(samples(*reversed(names)), 3, 4)[0] == parts
     assert folds(samples(*names), 3, 5)[0] != parts
+
+
+def test_what_only_held_out_samples_show_goes_back_to_training() -> None:
+    kept, held = (
+        [Sample(id=name, image=Source(path=Path(name))) for name in "abc"],
+        [Sample(id=name, image=Source(path=Path(name))) for name in "de"],
+    )
+    present = {"a": frozenset({0}), "b": frozenset({0, 1}), "c": frozenset[int](), "d": frozenset({0, 2})}
+    train, validate, how = keep_every_class(kept, held, present | {"e": frozenset({1})})
+    assert [sample.id for sample in train] == ["a", "b", "c", "d"]
+    assert [sample.id for sample in validate] == ["e"]
+    assert "d back in training" in how
+    assert keep_every_class(kept, held, dict.fromkeys("abcde", frozenset({0})))[2] == ""
+    # The only labelled sample trains, and nothing validates.
+    alone = keep_every_class(kept, held[:1], {"d": frozenset({0, 1})})
+    assert (len(alone[0]), alone[1]) == (4, ())
+    assert "nothing is left to validate on" in alone[2]

@@ -42,7 +42,7 @@ def test_every_open_setting_is_decided_with_a_reason() -> None:
             if getattr(getattr(plan.settings, section), field.name) not in (None, {})
         }  # fmt: skip
         undecided = {field.name for field in fields(getattr(plan.settings, section))} - decided
-        assert undecided <= {"steps", "validate_every", "model_options", "folds"} | OFF
+        assert undecided <= {"steps", "validate_every", "model_options", "folds", "sources"} | OFF
     assert all(reason and source for _, _, reason, source in plan.rows())
 
 

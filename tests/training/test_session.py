@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from safetensors.numpy import load_file
 
 import maskwright
@@ -222,12 +223,19 @@ def test_preparation_is_remembered_and_predictions_return_to_the_image_size(disc
 def test_images_of_two_kinds_are_refused(discs: Path, tmp_path: Path) -> None:
     from PIL import Image
 
-    with Image.open(discs / "images" / "photo03.png") as image:
-        image.convert("L").save(discs / "images" / "photo03.png")
+    (discs / "images" / "photo03.png").unlink()
+    tifffile.imwrite(discs / "images" / "photo03.tif", np.zeros((40, 48), np.uint16))
     with pytest.raises(
-        DataError, match=r"Image 'photo03' \(.*photo03.png\) has 1 channel\(s\) of uint8, but 'photo00' has 3"
+        DataError, match=r"Image 'photo03' \(.*photo03.tif\) has 1 channel\(s\) of uint16, but 'photo00' has 3"
     ):
         fit(discs, tmp_path / "run", TINY)
+    (discs / "images" / "photo03.tif").unlink()
+    # One kind of mixture has one meaning: grey pictures among RGB ones.
+    Image.fromarray(np.full((40, 48), 60, np.uint8)).save(discs / "images" / "photo03.png")
+    said: list[str] = []
+    prepared = session.prepare(discs, Settings(training=TINY), say=said.append)
+    assert prepared.facts.channels == 3
+    assert any("1 of 8 images are grey (first photo03.png): repeated to three channels" in text for text in said)
 
 
 def test_training_starts_from_another_run(discs: Path, tmp_path: Path) -> None:
@@ -256,12 +264,9 @@ def test_a_plan_that_cannot_be_built_is_refused_before_anything_is_written(discs
 
 
 def test_an_odd_validation_image_is_found_before_training(discs: Path) -> None:
-    from PIL import Image
-
     held = session.prepare(discs, Settings(training=TINY)).shares.validation.samples[0]
-    with Image.open(held.image.path) as image:
-        grey = image.convert("L")
-    grey.save(held.image.path)
+    held.image.path.unlink()
+    tifffile.imwrite(held.image.path.with_suffix(".tif"), np.zeros((40, 48), np.uint16))
     with pytest.raises(DataError, match=rf"Image {held.id!r} .* has 1 channel"):
         session.prepare(discs, Settings(training=TINY))
 

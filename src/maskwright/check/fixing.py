@@ -29,7 +29,7 @@ from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable, La
 from maskwright.datasets.samples import Sample
 from maskwright.datasets.sources import Source
 from maskwright.errors import ClassTableError, SettingError
-from maskwright.imaging.colors import color_codes
+from maskwright.imaging.colors import color_codes, color_rgb
 from maskwright.imaging.decoders import orient
 from maskwright.imaging.images import Image, write_mask
 
@@ -217,6 +217,14 @@ def _meant(raw: np.ndarray, diagnosis: Diagnosis, table: ClassTable) -> tuple[np
         index = {int(code): place for place, code in enumerate(color_codes(table.colors))}
         mask = _translated(color_codes(raw), index)
         return mask, "colours translated to class indices"
+    if diagnosis.cause == "color-off":
+        owner = [(color_rgb(v), i) for i, item in enumerate(table.classes) for v in item.values if isinstance(v, str)]
+        known = np.array([color for color, _ in owner], np.int64)
+        codes, where = np.unique(color_codes(raw), return_inverse=True)
+        colors = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], 1).astype(np.int64)
+        nearest = np.abs(colors[:, None] - known).max(axis=2).argmin(axis=1)
+        indices = np.array([index for _, index in owner], np.uint8)[nearest]
+        return indices[where].reshape(raw.shape[:2]), f"{diagnosis.pixels} pixels given to the nearest class's colour"
     if diagnosis.cause == "off-by-one":
         shifted = np.where(raw == UNLABELLED, UNLABELLED, raw.astype(np.int64) - 1)
         return table.encode(shifted, "the mask less 1"), "1 subtracted: classes were counted from 1"

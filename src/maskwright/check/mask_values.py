@@ -12,7 +12,7 @@ from maskwright.check.scan_result import MOST_VALUES, TRAINING, Count, Labels, S
 from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable
 from maskwright.datasets.problems import Problem
 from maskwright.errors import listed
-from maskwright.imaging.colors import color_codes, color_name
+from maskwright.imaging.colors import color_codes, color_name, color_rgb
 
 __all__ = [
     "Diagnosis",
@@ -28,7 +28,7 @@ _MOST_RAMPS = 0.08
 """Fraction of edge pixels between their two neighbours' values; 0 to 2 % if drawn, 30 % and more if smoothed."""
 _FEWEST_RAMPS = 20
 
-Cause = Literal["color", "jpeg", "off-by-one", "binary", "interpolated", "lossy", "stray", "unknown"]
+Cause = Literal["color", "color-off", "jpeg", "off-by-one", "binary", "interpolated", "lossy", "stray", "unknown"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +83,10 @@ def diagnose(labels: Labels, scanned: ScanResult) -> Diagnosis | None:
         return _zero_255(labels, scanned)
     if labels.colored and integers:
         return _colors(table, labels, pixels)
+    if labels.colored and not labels.jpeg:
+        off = _colors_off(table, strange, pixels)
+        if off is not None:
+            return off
     values = [count.value for count in labels.counts if isinstance(count.value, int) and count.value != UNLABELLED]
     if labels.jpeg:
         return Diagnosis(
@@ -150,6 +154,31 @@ def _mixtures(labels: Labels, strange: list[Count], integers: list[int], pixels:
     return Diagnosis(cause="unknown", text=missing, remedy=declare, pixels=pixels)
 
 
+def _colors_off(table: ClassTable, strange: list[Count], pixels: int) -> Diagnosis | None:
+    """Colours that lie a few levels beside a class's, and far from every other's: another program wrote them so."""
+    known = np.array([color_rgb(v) for item in table.classes for v in item.values if isinstance(v, str)], np.int64)
+    if len(known) < 2:
+        return None
+    worst = 0
+    for count in strange:
+        if not isinstance(count.value, str):
+            return None
+        nearest, second = np.sort(np.abs(known - np.array(color_rgb(count.value))).max(axis=1))[:2].tolist()
+        if nearest > _FEW_LEVELS or second < 4 * nearest:
+            return None
+        worst = max(worst, nearest)
+    return Diagnosis(
+        cause="color-off",
+        text=f"colours a few levels off: each lies within {worst} of exactly one class's",
+        remedy="Export the mask again with the exact colours (check --fix takes the nearest).",
+        pixels=pixels,
+        certain=True,
+    )
+
+
+_FEW_LEVELS = 12
+
+
 def _colors(table: ClassTable, labels: Labels, pixels: int) -> Diagnosis:
     palette = {color_name(int(code)) for code in color_codes(table.colors)}
     if len(palette) == len(table) and {count.value for count in labels.counts} <= palette | {"#ffffff"}:
@@ -175,7 +204,7 @@ def _zero_255(labels: Labels, scanned: ScanResult) -> Diagnosis | None:
         return None
     held = {count.value for count in labels.counts}
     # 255 beside 1 in some mask means unlabelled there, and so, it may be, here.
-    if held - {0} != {255} or scanned.has_1_beside_255:
+    if held != {0, 255} or scanned.has_1_beside_255:
         return None
     (pixels,) = (count.pixels for count in labels.counts if count.value == 255)
     return Diagnosis(

@@ -125,7 +125,7 @@ def sentinel_values(scanned: ScanResult) -> list[Problem]:
                 what=f"The value {value:g} lies far outside of all others in {len(samples)} of {len(scanned.pictures)} "
                 'images: it looks like "no data" that the files do not declare.',
                 remedy="As it is, it counts as a measurement and spoils mean and standard deviation. Declare it "
-                f"(gdal_edit.py -a_nodata {value:g} FILE), mark those pixels in valid/, or cut it off with --clip 1 99.",
+                f"(gdal_edit.py -a_nodata {value:g} FILE), mark those pixels in valid/, or cut it off (--clip 1 99).",
                 sample=samples[0].id,
             )
         )
@@ -133,7 +133,7 @@ def sentinel_values(scanned: ScanResult) -> list[Problem]:
 
 
 def _far_ends(quantiles: tuple[float, ...]) -> list[float]:
-    """The smallest and largest value of a channel, where they lie three times its other values' range away from them."""
+    """The ends of a channel's values that lie away from the others by three times the others' range."""
     ends = []
     for end in (quantiles[0], quantiles[-1]):
         others = [value for value in quantiles if value != end]

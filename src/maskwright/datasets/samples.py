@@ -139,6 +139,19 @@ class Dataset:
         return {"samples": len(self.samples), "bytes": size, "hash": total.hexdigest()}
 
 
+def classes_present(dataset: Dataset) -> dict[str, frozenset[int]]:
+    """Read all masks; the class indices that each holds, by the sample's id (none where nothing is labelled)."""
+
+    def present(sample: Sample) -> frozenset[int]:
+        if sample.mask is None:
+            return frozenset()
+        mask = dataset.classes.encode(sample.mask.read_mask(), str(sample.mask.path))
+        return frozenset(np.flatnonzero(np.bincount(mask.ravel(), minlength=256)[:UNLABELLED]).tolist())
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return dict(zip((s.id for s in dataset.samples), pool.map(present, dataset.samples), strict=True))
+
+
 def check_files(samples: Sequence[Sample]) -> tuple[tuple[str, ...], int | None]:
     """Read every file's header, without pixels; give notes on what was found, and `Dataset.channels`.
 

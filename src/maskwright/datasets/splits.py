@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import pairwise
@@ -76,6 +76,41 @@ def hold_out(samples: Sequence[Sample], share: float, seed: int) -> tuple[tuple[
     chosen = tuple(sample for sample in ordered if sample.id in held)
     how = f"{len(chosen)} of {len(ordered)} samples are held out for validation (seed {seed}): "
     return kept, chosen, how + _described(taken, units) + remark
+
+
+def keep_every_class(
+    kept: Sequence[Sample], held: Sequence[Sample], present: Mapping[str, frozenset[int]]
+) -> tuple[tuple[Sample, ...], tuple[Sample, ...], str]:
+    """Give training back what only held-out samples show: each class, or the only labels there are.
+
+    Parameters
+    ----------
+    kept, held : samples that train, and that validate.
+    present : class indices that each sample's mask holds, by id; a sample without any has no label.
+
+    Returns
+    -------
+    Training samples, validation samples, and a sentence on what was moved ("" if nothing was).
+    """
+    kept, held = list(kept), list(held)
+    moved: list[Sample] = []
+    while held:
+        seen = frozenset[int]().union(*(present.get(sample.id, frozenset()) for sample in kept))
+        lacking = [sample for sample in held if present.get(sample.id, frozenset()) - seen]
+        if not lacking:
+            break
+        best = max(lacking, key=lambda sample: (len(present[sample.id] - seen), sample.id))
+        # What belongs together stays together.
+        with_it = [sample for sample in held if sample is best or (sample.group and sample.group == best.group)]
+        moved += with_it
+        kept += with_it
+        held = [sample for sample in held if sample not in with_it]
+    if not moved:
+        return tuple(kept), tuple(held), ""
+    ordered = sorted(kept, key=lambda sample: natural(sample.id))
+    rest = "nothing is left to validate on" if not held else f"{len(held)} are left"
+    names = listed([sample.id for sample in moved], _MOST_SHOWN)
+    return tuple(ordered), tuple(held), f"; {names} back in training, for classes that no other sample shows ({rest})"
 
 
 def folds(samples: Sequence[Sample], count: int, seed: int) -> tuple[list[tuple[Sample, ...]], str]:

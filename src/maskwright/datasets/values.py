@@ -80,7 +80,9 @@ def number_objects(counts: Sequence[MaskCounts]) -> bool:
 
 def two_encodings(counts: Sequence[MaskCounts]) -> tuple[list[str], list[str]]:
     """Files of 0 and 255, and of 0 and 1, where a set has both and no mask holds 1 and 255: one meaning, two codes."""
-    held = [({value for value in one.values if value not in (0, NO_LABEL)}, one.file) for one in counts]
+    # A mask of 255 alone is one without labels.
+    some = [one for one in counts if set(one.values) - {NO_LABEL} != {UNLABELLED}]
+    held = [({value for value in one.values if value not in (0, NO_LABEL)}, one.file) for one in some]
     if any(values - {1, UNLABELLED} or values == {1, UNLABELLED} for values, _ in held):
         return [], []
     highest = [file for values, file in held if values == {UNLABELLED}]

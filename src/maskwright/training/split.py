@@ -11,8 +11,8 @@ from maskwright.check.precheck import refuse_errors
 from maskwright.config import SEED, VAL_SHARE, Training
 from maskwright.datasets.formats import open_dataset
 from maskwright.datasets.formats.project import of_sources, refuse_frozen_only
-from maskwright.datasets.samples import Dataset
-from maskwright.datasets.splits import folds, hold_out
+from maskwright.datasets.samples import Dataset, classes_present
+from maskwright.datasets.splits import folds, hold_out, keep_every_class
 from maskwright.errors import RunError
 
 Say = Callable[[str], None]
@@ -69,7 +69,14 @@ def share_out(data: Path, training: Training, val: Path | None, fold: int | None
         return Shares(training=pool, validation=validation, how=how)
     share = VAL_SHARE if training.val_share is None else training.val_share
     kept, held, how = hold_out(pool.samples, share, seed)
+    if 0 < len(pool.samples) <= _COUNTED:
+        kept, held, moved = keep_every_class(kept, held, classes_present(pool))
+        how += moved
     return Shares(training=pool.with_samples(kept), validation=pool.with_samples(held), how=how + left)
+
+
+_COUNTED = 500
+"""Samples, up to which all masks are read to see that training shows every class; in larger sets chance does it."""
 
 
 def check_same(run: Path, known: dict[str, Any], dataset: Dataset, path: Path) -> None:
