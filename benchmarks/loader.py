@@ -8,7 +8,7 @@ Views of 512 x 512 in batches of 8, float32 and ready for the network, from imag
 any, street scenes of 720 x 960 and of 2048 x 2048 are generated. Operations: `plan` is what `maskwright train` decides
 by itself (zoom, turn, mirror, brightness, contrast), `all` adds perspective, elastic, colours, noise, blur, low
 resolution, JPEG and cut-out. The rival warps first and crops then (`usual`), or the other way round (`tuned`), with a
-plain DataLoader of none or as many workers as cores: its best figure counts. It does not low-pass; Maskwright does.
+plain DataLoader of none or as many workers as cores: its best figure counts. It does not antialias; Maskwright does.
 
 The last table sets the loader's time for one batch of the default network beside the training step on all cores. Run it
 on an idle machine.
@@ -111,7 +111,7 @@ def training(folder: Path, steps: int) -> dict[str, float]:
         for _ in range(steps):
             step(next(batches))
         together = (time.perf_counter() - start) / steps
-    return {"step": alone, "batch": made, "together": together, "share": made / alone}
+    return {"step": alone, "batch": made, "together": together, "fraction": made / alone}
 
 
 def generate(folder: Path, size: tuple[int, int], count: int) -> Path:
@@ -133,13 +133,13 @@ def gathered(data: Path, folder: Path) -> Path:
 
     dataset = open_dataset(data)
     chosen = np.unique(np.linspace(0, len(dataset.samples) - 1, IMAGES).astype(int))
-    for place in chosen.tolist():
-        pair = dataset.read(dataset.samples[place])
+    for index in chosen.tolist():
+        pair = dataset.read(dataset.samples[index])
         factor = -(-CROP // min(pair.mask.shape))
         image = cv2.resize(display(pair.image), None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
         mask = pair.mask.repeat(factor, 0).repeat(factor, 1)
-        write_picture(folder / "images" / f"{place:05}.png", image)
-        write_mask(folder / "masks" / f"{place:05}.png", mask, dataset.classes.palette())
+        write_picture(folder / "images" / f"{index:05}.png", image)
+        write_mask(folder / "masks" / f"{index:05}.png", mask, dataset.classes.palette())
     table = dataset.classes.to_dict()
     for index, entry in enumerate(table["class"]):
         entry["value"] = index
@@ -226,11 +226,11 @@ def run(options: argparse.Namespace, scratch: Path) -> None:
     columns = ["data", "operations", "cores", "maskwright", "albumentations", "its best way", "ratio"]
     console.print_table(f"Views of {CROP} x {CROP} a second", columns, rows)
     if results["training"]:
-        columns = ["data", "step alone, ms", "its batch, ms", "share", "step with loader, ms"]
+        columns = ["data", "step alone, ms", "its batch, ms", "fraction", "step with loader, ms"]
         rows = []
         for row in results["training"]:
             alone, made, together = (f"{1000 * row[key]:.0f}" for key in ("step", "batch", "together"))
-            rows.append((row["data"], alone, made, f"{row['share']:.1%}", together))
+            rows.append((row["data"], alone, made, f"{row['fraction']:.1%}", together))
         console.print_table("The default network's training step", columns, rows)
 
 

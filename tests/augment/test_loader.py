@@ -132,9 +132,9 @@ def test_class_centred_views_show_the_rare_class_more(discs: Path) -> None:
 
 def test_tone_is_applied_to_the_image_alone(discs: Path) -> None:
     plain = make_loader(discs, Augmentation()).batch(0)
-    toned = make_loader(discs, Augmentation(brightness=0.5, contrast=0.3)).batch(0)
-    assert torch.equal(plain.target_BHW, toned.target_BHW)
-    a, b = plain.image_BCHW[0].flatten(), toned.image_BCHW[0].flatten()
+    changed = make_loader(discs, Augmentation(brightness=0.5, contrast=0.3)).batch(0)
+    assert torch.equal(plain.target_BHW, changed.target_BHW)
+    a, b = plain.image_BCHW[0].flatten(), changed.image_BCHW[0].flatten()
     gain, offset = np.polyfit(a, b, 1)
     assert 0.7 <= gain <= 1.3
     assert abs(gain * 100 + offset - 100) <= 25

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskwright.augment.views import STEEPEST, ViewRanges, draw_bend, draw_tilt, draw_view, grid, whole
+from maskwright.augment.views import STEEPEST, ViewRanges, draw_elastic, draw_perspective, draw_view, grid, whole
 from maskwright.augment.warp import apply, warp_mask
 from maskwright.config import Augmentation
 from maskwright.datasets.classes import UNLABELLED
@@ -23,8 +23,8 @@ def test_a_tilted_view_that_fits_lies_within_the_image() -> None:
     mask = np.zeros((64, 80), np.uint8)
     for seed in range(50):
         rng = np.random.default_rng(seed)
-        tilt = draw_tilt(rng, (16, 24), 0.2)
-        matrix = draw_view(rng, (64, 80), (16, 24), ViewRanges(zoom=(0.9, 1.4), rotation=20), tilt=tilt)
+        perspective = draw_perspective(rng, (16, 24), 0.2)
+        matrix = draw_view(rng, (64, 80), (16, 24), ViewRanges(zoom=(0.9, 1.4), rotation=20), perspective=perspective)
         assert (warp_mask(mask, matrix, (16, 24)) == 0).all()
 
 
@@ -72,21 +72,21 @@ def test_a_tilt_moves_the_corners_and_no_further_than_asked() -> None:
     edges = np.array([[-0.5, width - 0.5] * 2, [-0.5, -0.5, height - 0.5, height - 0.5]])
     moved = []
     for seed in range(200):
-        tilt = draw_tilt(np.random.default_rng(seed), (height, width), 0.1)
-        mapped = apply(tilt, edges)
+        perspective = draw_perspective(np.random.default_rng(seed), (height, width), 0.1)
+        mapped = apply(perspective, edges)
         assert mapped is not None
         moved.append((mapped - edges) / np.array([[width], [height]]))
     found = np.array(moved)
     assert 0.095 < np.abs(found).max() <= 0.1 + 1e-9
     assert np.abs(found.mean(0)).max() < 0.02
-    np.testing.assert_allclose(draw_tilt(np.random.default_rng(0), (height, width), 0.0), np.eye(3), atol=1e-12)
+    np.testing.assert_allclose(draw_perspective(np.random.default_rng(0), (height, width), 0.0), np.eye(3), atol=1e-12)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 40))
 def test_the_strongest_tilt_keeps_the_horizon_away(seed: int, height: int, width: int) -> None:
-    tilt = draw_tilt(np.random.default_rng(seed), (height, width), 0.2)
+    perspective = draw_perspective(np.random.default_rng(seed), (height, width), 0.2)
     edges = np.array([[-0.5, width - 0.5] * 2, [-0.5, -0.5, height - 0.5, height - 0.5]])
-    assert apply(tilt, edges) is not None
+    assert apply(perspective, edges) is not None
 
 
 @pytest.mark.parametrize(("size", "points", "expected"), [
@@ -98,15 +98,15 @@ def test_grid_cells_are_about_square(size: tuple[int, int], points: int, expecte
 
 def test_a_bend_goes_through_its_grid_points_and_is_smooth() -> None:
     seed, size = 4, (65, 129)
-    bend = draw_bend(np.random.default_rng(seed), size, 3.0)
-    assert bend.shape == (65, 129, 2)
-    assert bend.dtype == np.float32
+    elastic = draw_elastic(np.random.default_rng(seed), size, 3.0)
+    assert elastic.shape == (65, 129, 2)
+    assert elastic.dtype == np.float32
     shifts = np.clip(np.random.default_rng(seed).standard_normal((2, 3, 5)), -2, 2) * 3.0
-    np.testing.assert_allclose(bend[::32, ::32].transpose(2, 0, 1), shifts, atol=1e-5)
+    np.testing.assert_allclose(elastic[::32, ::32].transpose(2, 0, 1), shifts, atol=1e-5)
     # By hand, halfway between two points of a line: Keys' weights are -1/16, 9/16, 9/16, -1/16.
     line = shifts[0, 1]
-    assert bend[32, 48, 0] == pytest.approx((-line[0] + 9 * line[1] + 9 * line[2] - line[3]) / 16, abs=1e-4)
-    second = np.diff(bend[:, :, 0], n=2, axis=1)
+    assert elastic[32, 48, 0] == pytest.approx((-line[0] + 9 * line[1] + 9 * line[2] - line[3]) / 16, abs=1e-4)
+    second = np.diff(elastic[:, :, 0], n=2, axis=1)
     assert np.abs(second).max() < 0.05
 
 
@@ -114,14 +114,14 @@ def test_the_steepest_bend_allowed_does_not_fold() -> None:
     size = (64, 64)
     for seed in range(300):
         points = 3 + seed % 5
-        bend = draw_bend(np.random.default_rng(seed), size, STEEPEST * 63 / (points - 1), points)
-        x_by_y, x_by_x = np.gradient(bend[:, :, 0])
-        y_by_y, y_by_x = np.gradient(bend[:, :, 1])
+        elastic = draw_elastic(np.random.default_rng(seed), size, STEEPEST * 63 / (points - 1), points)
+        x_by_y, x_by_x = np.gradient(elastic[:, :, 0])
+        y_by_y, y_by_x = np.gradient(elastic[:, :, 1])
         assert ((1 + x_by_x) * (1 + y_by_y) - x_by_y * y_by_x).min() > 0
 
 
 def test_bends_have_the_deviation_asked_for() -> None:
-    corners = [draw_bend(np.random.default_rng(seed), (9, 9), 10.0)[0, 0] for seed in range(2000)]
+    corners = [draw_elastic(np.random.default_rng(seed), (9, 9), 10.0)[0, 0] for seed in range(2000)]
     # A normal distribution cut at two deviations has 0.96 of its deviation with values moved to the cut.
     assert np.std(corners) == pytest.approx(9.6, rel=0.03)
     assert np.abs(np.mean(corners)) < 0.6

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maskwright.augment.views import ViewRanges, draw_bend, draw_tilt, draw_view, whole
+from maskwright.augment.views import ViewRanges, draw_elastic, draw_perspective, draw_view, whole
 from maskwright.augment.warp import shifted, warp, warp_image, warp_mask, window
 from maskwright.config import Border
 from maskwright.datasets.classes import UNLABELLED
@@ -28,21 +28,27 @@ def pair(
 
 
 def draw_map(
-    seed: int, shape: tuple[int, int], size: tuple[int, int], ranges: ViewRanges, *, tilted: bool, bent: bool
+    seed: int,
+    shape: tuple[int, int],
+    size: tuple[int, int],
+    ranges: ViewRanges,
+    *,
+    with_perspective: bool,
+    with_elastic: bool,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     rng = np.random.default_rng(seed)
-    tilt = draw_tilt(rng, size, 0.15) if tilted else None
-    bend = draw_bend(rng, size, min(size) / 25) if bent else None
-    return draw_view(rng, shape, size, ranges, tilt=tilt), bend
+    perspective = draw_perspective(rng, size, 0.15) if with_perspective else None
+    elastic = draw_elastic(rng, size, min(size) / 25) if with_elastic else None
+    return draw_view(rng, shape, size, ranges, perspective=perspective), elastic
 
 
 def source_points(
-    to_source: np.ndarray, size: tuple[int, int], bend: np.ndarray | None
+    to_source: np.ndarray, size: tuple[int, int], elastic: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Written out in float64, as the module's docstring defines a map."""
     x, y = np.meshgrid(np.arange(size[1], dtype=float), np.arange(size[0], dtype=float))
-    if bend is not None:
-        x, y = x + bend[:, :, 0], y + bend[:, :, 1]
+    if elastic is not None:
+        x, y = x + elastic[:, :, 0], y + elastic[:, :, 1]
     full = np.vstack([to_source, [0, 0, 1]]) if len(to_source) == 2 else to_source
     u, v, w = np.einsum("ij,jhw->ihw", full, np.stack([x, y, np.ones_like(x)]))
     return u / w, v / w
@@ -53,8 +59,8 @@ def source_points(
 def test_the_identity_changes_nothing(dtype: type[np.generic], channels: int) -> None:
     image, mask = pair(channels=channels, dtype=dtype)
     for to_source in (IDENTITY, np.eye(3)):
-        for bend in (None, np.zeros((7, 5, 2), np.float32)):
-            shown, labels = warp(image, mask, to_source, (7, 5), "reflect", bend=bend)
+        for elastic in (None, np.zeros((7, 5, 2), np.float32)):
+            shown, labels = warp(image, mask, to_source, (7, 5), "reflect", elastic=elastic)
             assert shown.dtype == dtype
             np.testing.assert_array_equal(shown, image)
             np.testing.assert_array_equal(labels, mask)
@@ -106,16 +112,16 @@ def test_flips_and_quarter_turns_are_exact_permutations() -> None:
         matrix = draw_view(np.random.default_rng(seed), (6, 6), (6, 6), ranges)
         shown, labels = warp(image, mask, matrix, (6, 6), "reflect")
         assert labels.tobytes() in eight
-        resampled, same = warp(image, mask, matrix, (6, 6), "reflect", bend=np.zeros((6, 6, 2), np.float32))
+        resampled, same = warp(image, mask, matrix, (6, 6), "reflect", elastic=np.zeros((6, 6, 2), np.float32))
         np.testing.assert_array_equal(shown, resampled)
         np.testing.assert_array_equal(labels, same)
         seen.add(labels.tobytes())
     assert seen == eight
 
 
-@pytest.mark.parametrize("tilted", [False, True])
-@pytest.mark.parametrize("bent", [False, True])
-def test_image_and_mask_show_the_analytic_points_without_bias(tilted: bool, bent: bool) -> None:
+@pytest.mark.parametrize("with_perspective", [False, True])
+@pytest.mark.parametrize("with_elastic", [False, True])
+def test_image_and_mask_show_the_analytic_points_without_bias(with_perspective: bool, with_elastic: bool) -> None:
     # Each pixel tells its column (or row): a ramp interpolates to the very coordinate, a label to the nearest pixel.
     shape, size = (200, 240), (64, 96)
     columns = np.broadcast_to(np.arange(240, dtype=np.float32), shape)
@@ -123,13 +129,15 @@ def test_image_and_mask_show_the_analytic_points_without_bias(tilted: bool, bent
     image = np.stack([columns, rows], 2)
     errors, roundings = [], []
     for seed in range(40):
-        to_source, bend = draw_map(seed, shape, size, MAGNIFYING, tilted=tilted, bent=bent)
-        shown = warp_image(image, to_source, size, "nearest", bend=bend)
-        expected = np.stack(source_points(to_source, size, bend), 2)
+        to_source, elastic = draw_map(
+            seed, shape, size, MAGNIFYING, with_perspective=with_perspective, with_elastic=with_elastic
+        )
+        shown = warp_image(image, to_source, size, "nearest", elastic=elastic)
+        expected = np.stack(source_points(to_source, size, elastic), 2)
         inner = ((expected >= 0) & (expected <= [239, 199])).all(2)
         errors.append((shown - expected)[inner])
         for axis, plane in enumerate((columns, rows)):
-            labels = warp_mask(plane.astype(np.uint8), to_source, size, bend)
+            labels = warp_mask(plane.astype(np.uint8), to_source, size, elastic)
             margin = np.minimum(expected + 0.5, [239.5, 199.5] - expected).min(2)
             np.testing.assert_array_equal((labels == UNLABELLED)[abs(margin) > 1e-3], (margin < 0)[abs(margin) > 1e-3])
             far = labels[inner] - expected[..., axis][inner]
@@ -229,13 +237,15 @@ def test_shrinking_does_not_shift(times: float) -> None:
 )  # fmt: skip
 def test_any_pair_survives_any_view_and_no_label_is_invented(
     seed: int, height: int, width: int, channels: int, dtype: type[np.generic], border: Border,
-    tilted: bool, bent: bool,
+    with_perspective: bool, with_elastic: bool,
 ) -> None:  # fmt: skip
     rng = np.random.default_rng(seed)
     mask = rng.integers(0, 3, (height, width)).astype(np.uint8)
     image = (rng.random((height, width, channels)) * 250).astype(dtype)
-    to_source, bend = draw_map(seed, (height, width), (12, 20), EVERYTHING, tilted=tilted, bent=bent)
-    shown, labels = warp(image, mask, to_source, (12, 20), border, 7, bend)
+    to_source, elastic = draw_map(
+        seed, (height, width), (12, 20), EVERYTHING, with_perspective=with_perspective, with_elastic=with_elastic
+    )
+    shown, labels = warp(image, mask, to_source, (12, 20), border, 7, elastic)
     assert shown.shape == (12, 20, channels)
     assert shown.dtype == dtype
     assert min(image.min(), 7) - 1e-3 <= shown.min() <= shown.max() <= max(image.max(), 7) + 1e-3
@@ -245,13 +255,15 @@ def test_any_pair_survives_any_view_and_no_label_is_invented(
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 24), st.integers(1, 24), st.booleans(), st.booleans())
 def test_a_one_hot_mask_as_an_image_goes_where_the_mask_goes(
-    seed: int, height: int, width: int, tilted: bool, bent: bool
+    seed: int, height: int, width: int, with_perspective: bool, with_elastic: bool
 ) -> None:
     mask = np.random.default_rng(seed).integers(0, 3, (height, width)).astype(np.uint8)
     one_hot = (mask[:, :, None] == np.arange(3)).astype(np.float32)
-    to_source, bend = draw_map(seed, (height, width), (15, 21), MAGNIFYING, tilted=tilted, bent=bent)
-    # Where a view is not smaller than the image it is not low-passed, and bilinear weights obey exact bounds.
-    weights, labels = warp(one_hot, mask, to_source, (15, 21), "nearest", bend=bend)
+    to_source, elastic = draw_map(
+        seed, (height, width), (15, 21), MAGNIFYING, with_perspective=with_perspective, with_elastic=with_elastic
+    )
+    # Where a view is not smaller than the image it is not blurred, and bilinear weights obey exact bounds.
+    weights, labels = warp(one_hot, mask, to_source, (15, 21), "nearest", elastic=elastic)
     inside = labels != UNLABELLED
     own = np.take_along_axis(weights, np.where(inside, labels, 0)[:, :, None], 2)[:, :, 0]
     slack = 0.05  # OpenCV before 5 rounds the coordinates in images to 1/32 pixel
@@ -266,8 +278,10 @@ def test_thresholding_a_warped_shape_is_warping_it() -> None:
     shape = (((x - 80) / 50) ** 2 + ((y - 70) / 30) ** 2 < 1).astype(np.uint8)
     wrong = edge = 0
     for seed in range(20):
-        to_source, bend = draw_map(seed, (160, 160), (96, 96), MAGNIFYING, tilted=True, bent=True)
-        shown, labels = warp(shape[:, :, None].astype(np.float32), shape, to_source, (96, 96), "constant", bend=bend)
+        to_source, elastic = draw_map(seed, (160, 160), (96, 96), MAGNIFYING, with_perspective=True, with_elastic=True)
+        shown, labels = warp(
+            shape[:, :, None].astype(np.float32), shape, to_source, (96, 96), "constant", elastic=elastic
+        )
         inside = labels != UNLABELLED
         wrong += int(((shown[:, :, 0] > 0.5) != (labels == 1))[inside].sum())
         edge += int(((shown > 0) & (shown < 1)).sum())
@@ -282,28 +296,30 @@ def test_thresholding_a_warped_shape_is_warping_it() -> None:
 )  # fmt: skip
 @settings(max_examples=60)
 def test_what_lies_outside_the_window_has_no_influence(
-    seed: int, height: int, width: int, tilted: bool, bent: bool, border: Border
+    seed: int, height: int, width: int, with_perspective: bool, with_elastic: bool, border: Border
 ) -> None:
     rng = np.random.default_rng(seed)
     image = rng.random((height, width, 2)).astype(np.float32)
     mask = rng.integers(0, 3, (height, width)).astype(np.uint8)
     ranges = EVERYTHING._replace(shift=0.6)
-    to_source, bend = draw_map(seed, (height, width), (9, 13), ranges, tilted=tilted, bent=bent)
-    needed = window((height, width), to_source, (9, 13), bend)
+    to_source, elastic = draw_map(
+        seed, (height, width), (9, 13), ranges, with_perspective=with_perspective, with_elastic=with_elastic
+    )
+    needed = window((height, width), to_source, (9, 13), elastic)
     assert 0 <= needed.top < needed.top + needed.height <= height
     assert 0 <= needed.left < needed.left + needed.width <= width
     other_image, other_mask = np.full_like(image, 1e6), np.full_like(mask, 77)
     other_image[needed.slices], other_mask[needed.slices] = image[needed.slices], mask[needed.slices]
     for found, expected in zip(
-        warp(other_image, other_mask, to_source, (9, 13), border, 3, bend),
-        warp(image, mask, to_source, (9, 13), border, 3, bend),
+        warp(other_image, other_mask, to_source, (9, 13), border, 3, elastic),
+        warp(image, mask, to_source, (9, 13), border, 3, elastic),
         strict=True,
     ):
         np.testing.assert_array_equal(found, expected)
     cut = warp(
-        image[needed.slices], mask[needed.slices], shifted(to_source, needed), (9, 13), border, 3, bend
+        image[needed.slices], mask[needed.slices], shifted(to_source, needed), (9, 13), border, 3, elastic
     )  # fmt: skip
-    expected_image, expected_mask = warp(image, mask, to_source, (9, 13), border, 3, bend)
+    expected_image, expected_mask = warp(image, mask, to_source, (9, 13), border, 3, elastic)
     np.testing.assert_allclose(cut[0], expected_image, atol=1e-3)
     assert (cut[1] != expected_mask).mean() <= 0.02  # a point within rounding of two pixels' border may change sides
 

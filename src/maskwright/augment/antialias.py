@@ -16,22 +16,22 @@ _ALIASING = 1.1
 """Views that shrink the image by less than this are not blurred first."""
 
 _SLANTED = 0.05
-"""Up to this share of its trace, a covariance's mixed term is taken for 0, and the blur for separable."""
+"""Up to this fraction of its trace, a covariance's mixed term is taken for 0, and the blur for separable."""
 
 _NEGLIGIBLE = 0.05
 """Or up to this many square pixels: the bilinear kernel itself has 1/6."""
 
 
 def corners(size: tuple[int, int], reach: float = 0.0) -> np.ndarray:
-    """The centres of a view's corner pixels, moved outwards by `reach`: 2 x 4."""
+    """Give the centres of a view's corner pixels, moved outwards by `reach`: 2 x 4."""
     right, bottom = size[1] - 1 + reach, size[0] - 1 + reach
     return np.array([[-reach, right, -reach, right], [-reach, -reach, bottom, bottom]])
 
 
 def footprint(to_source: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """How much of the source a view pixel covers (2 x 2); with perspective the mean over its corners and middle.
+    """Measure how much of the source a view pixel covers (2 x 2); with perspective the mean over corners and middle.
 
-    A bend counts as none: it stretches as much as it squeezes.
+    An elastic deformation counts as none: it stretches as much as it squeezes.
     """
     if len(to_source) == 2:
         return np.asarray(to_source[:, :2] @ to_source[:, :2].T)
@@ -46,11 +46,25 @@ def footprint(to_source: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.array([[(across**2).sum(0).mean(), mixed], [mixed, (down**2).sum(0).mean()]])
 
 
-def low_passed(source: np.ndarray, to_source: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:
-    """The source without what a shrinking view would alias, and by how much it was reduced along x and y.
+def antialiased(source: np.ndarray, to_source: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:
+    """Take out of the source what a shrinking view would alias; say by how much it was reduced along x and y.
 
     A pixel of the view covers an ellipse of the source, and what the bilinear kernel lacks of it is added as a
     Gaussian: by whole pixels averaged first where that is much, the rest by a blur, in each direction what it needs.
+
+    Parameters
+    ----------
+    source
+        H x W x C, native type.
+    to_source
+        The view's map, 2 x 3 or 3 x 3.
+    size
+        The view's (h, w).
+
+    Returns
+    -------
+    tuple[np.ndarray, tuple[int, int]]
+        The source, of the same type, averaged over blocks of u x v pixels and blurred; and (u, v).
     """
     covered = footprint(to_source, size)
     least, most = np.linalg.eigvalsh(covered)
@@ -60,6 +74,8 @@ def low_passed(source: np.ndarray, to_source: np.ndarray, size: tuple[int, int])
     u, v = (max(1, int(math.sqrt(value) / 2)) for value in ([least] * 2 if slanted else covered.diagonal()))
     if max(u, v) > 1:
         source = _averaged(source, (u, v))
+    # Variances add up. Wanted is a quarter of the footprint; bilinear sampling has that of a one-pixel footprint, and
+    # averaging u pixels has brought (u^2 - 1) / 12. What is missing is then counted in averaged pixels.
     missing = 0.25 * (covered - np.eye(2)) - np.diag([(u * u - 1) / 12, (v * v - 1) / 12])
     return _blurred(source, missing / [[u * u, u * v], [u * v, v * v]]), (u, v)
 

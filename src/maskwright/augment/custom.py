@@ -1,4 +1,4 @@
-"""Calling a user's own transform of a view: plain functions, and pipelines called as Albumentations' are."""
+"""Call a user's own transform of a view: a plain function, or a pipeline called as Albumentations' are."""
 
 from __future__ import annotations
 
@@ -25,12 +25,27 @@ def call_transform(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Apply a user's transform to a view.
 
-    It gets copies: image h x w x C in native type and values, mask h x w uint8 class indices with 255 for unlabelled,
-    and must return the same. A function with a third parameter gets a generator of its own there, and such functions
-    run in several threads at once. Others run one at a time, with `random`, `numpy.random` and a pipeline's own
-    `set_random_seed`, if it has one, seeded from `seed`; the two former go on afterwards as if nothing had happened.
+    A function with a third parameter gets a generator of its own there, and such functions run in several threads at
+    once. Others run one at a time, with `random`, `numpy.random` and a pipeline's own `set_random_seed`, if it has one,
+    seeded from `seed`; the two former go on afterwards as if nothing had happened.
 
-    Raises DataError if what comes back is no such pair; what the transform raises is left to the caller.
+    Parameters
+    ----------
+    transform
+        Gets copies of image and mask, and returns a pair of the same shapes and types.
+    image
+        h x w x C in native type and values.
+    mask
+        h x w uint8 class indices, 255 for unlabelled.
+    seed
+        Key of whatever the transform draws.
+    classes
+        How many there are: a mask that comes back holds indices below this, or 255.
+
+    Raises
+    ------
+    DataError
+        If what comes back is no such pair; what the transform itself raises is left to the caller.
     """
     image, mask = np.array(image, order="C"), np.array(mask, order="C")
     count = _positional(transform)
@@ -56,8 +71,8 @@ def call_transform(
 
 def _positional(transform: Transform) -> int:
     """How many parameters can be given by position, each with a name of its own."""
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(parameter.kind in kinds for parameter in inspect.signature(transform).parameters.values())
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(parameter.kind in positional for parameter in inspect.signature(transform).parameters.values())
 
 
 def _checked(result: Any, image: np.ndarray, mask: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -66,21 +81,23 @@ def _checked(result: Any, image: np.ndarray, mask: np.ndarray, classes: int) -> 
 
     expected = f"an image {image.shape} {image.dtype} and a mask {mask.shape} {mask.dtype}"
     if not isinstance(result, tuple | list) or len(result) != 2:
-        raise DataError(f"The transform returned {shown(result)}. Expected (image, mask): {expected}.")
+        raise DataError(f"The transform returned {shown(result)}.", expected=f"Expected (image, mask): {expected}.")
     given = result[0]
     if isinstance(given, np.ndarray) and given.ndim == 2 and image.shape[2] == 1:
         given = given[:, :, None]
     for found, wanted in ((given, image), (result[1], mask)):
         if not isinstance(found, np.ndarray) or found.shape != wanted.shape or found.dtype != wanted.dtype:
             raise DataError(
-                f"The transform returned {shown(result[0])} and {shown(result[1])}. Expected {expected}: size and type "
-                "stay. Leave scaling to float and conversion to tensors out; --crop sets the size of views."
+                f"The transform returned {shown(result[0])} and {shown(result[1])}.",
+                expected=f"Expected {expected}: size and type stay.",
+                remedy="Leave scaling to float and conversion to tensors out; --crop sets the size of views.",
             )
     invented = np.flatnonzero(np.bincount(result[1].ravel(), minlength=256)[classes:UNLABELLED])
     if len(invented):
         raise DataError(
-            f"The transform returned a mask with {', '.join(map(str, (invented + classes).tolist()))}. Expected class "
-            f"indices 0 to {classes - 1}, or {UNLABELLED} for unlabelled. Masks must be resampled by nearest "
-            f"neighbour, and filled with {UNLABELLED} outside (fill_mask={UNLABELLED} in Albumentations)."
+            f"The transform returned a mask with {', '.join(map(str, (invented + classes).tolist()))}.",
+            expected=f"Expected class indices 0 to {classes - 1}, or {UNLABELLED} for unlabelled.",
+            remedy=f"Resample masks by nearest neighbour, and fill them with {UNLABELLED} outside "
+            f"(fill_mask={UNLABELLED} in Albumentations).",
         )
     return given, result[1]

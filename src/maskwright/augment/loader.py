@@ -1,6 +1,17 @@
-"""Batches of views for training, each made from (seed, step, place in the batch) alone.
+"""Batches of views for training, each made from (seed, step, slot) alone; a slot is a position in the batch.
 
-So any step's batch can be made again, in any process, whatever came before (docs/architecture.md, Chance).
+So any step's batch can be made again, in any process, whatever came before (docs/architecture.md, Chance): a resumed
+run sees what the uninterrupted one would have seen, and the number of threads or processes makes no difference.
+
+The way of a view, in `Loader._draw_and_warp`:
+
+    sample_at      which sample this slot shows
+    draw_view      where to look, how large, turned, flipped: one map (views.py)
+    Store.part     the pixels that this map needs, decoded once and kept (store.py)
+    warp           image and mask through the map, together (warp.py)
+    transform      the user's own, if there is one (custom.py)
+    paste          parts of another view of the batch, if asked for (mixing.py)
+    photometric    colours and quality of the image, straight into the batch (photometric.py)
 
 Batches are made ahead by threads, not by processes: decoding, warping and arithmetic release Python's lock, the images
 kept in memory are shared, and nothing is copied from process to process (benchmarks/loader.py has the figures).
@@ -17,41 +28,51 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-from maskwright.augment.custom import Transform, call_transform
-from maskwright.augment.mixing import draw_classes, draw_regions, paste
 from maskwright.augment.photometric import (
-    Tone,
-    apply_tone,
-    changes_quality,
-    draw_quality,
-    draw_tone,
+    PhotometricChange,
+    apply_photometric,
+    asks_for_more,
+    draw_brightness_contrast,
+    draw_photometric,
     refuse_without_effect,
 )
-from maskwright.augment.store import LOCATIONS, Original, Prepared, Store
-from maskwright.augment.views import GRID, STEEPEST, ViewRanges, draw_bend, draw_tilt, draw_view, grid, whole
+from maskwright.augment.store import Store
+from maskwright.augment.views import (
+    GRID,
+    STEEPEST,
+    ViewRanges,
+    draw_elastic,
+    draw_perspective,
+    draw_view,
+    grid,
+    whole,
+)
 from maskwright.augment.warp import shifted, square, warp, window
 from maskwright.config import Augmentation, Border
 from maskwright.datasets.samples import Sample
 from maskwright.errors import DataError, SettingError
 
-__all__ = ["LOCATIONS", "Batch", "Loader", "Original", "Prepared", "Store", "View", "default_workers"]
+if TYPE_CHECKING:
+    from maskwright.augment.custom import Transform
+
+__all__ = ["Batch", "Loader", "Store", "View", "default_workers", "working_size"]
 
 MOST_WORKERS = 8
 
-# Kinds of draws, part of each generator's key, so that one kind never moves another's. Never renumbered: a seed keeps
-# its views.
-_VIEW, _ORDER, _TILT, _BEND, _QUALITY, _NOISE, _MIX, _CUSTOM = 0, 1, 3, 4, 5, 6, 7, 8
+# Each purpose has a generator of its own, keyed by this number besides seed, step and slot: what one draws never moves
+# another's draws. The numbers are never changed, so that a seed keeps its views.
+_VIEW, _ORDER, _PERSPECTIVE, _ELASTIC, _PHOTOMETRIC, _NOISE, _MIX, _CUSTOM = 0, 1, 3, 4, 5, 6, 7, 8
 
 
 def working_size(crop: tuple[int, int], scale: float) -> tuple[int, int]:
-    """Height and width of views of `crop` pixels of an image, as the network is given them in training."""
+    """Give the height and width of views of `crop` pixels of an image, as the network is given them in training."""
     if scale >= 1:
         return crop
     height, width = (max(1, math.floor(side * scale + 0.5)) for side in crop)
@@ -69,7 +90,7 @@ class Batch(NamedTuple):
     """The samples shown."""
 
     def halved(self) -> Batch:
-        """The same views at half their resolution: the mean of 2 x 2 pixels, and the class of one of them.
+        """Give the same views at half their resolution: the mean of 2 x 2 pixels, and the class of one of them.
 
         A last odd row or column is left out; views of one pixel stay as they are.
         """
@@ -87,13 +108,13 @@ class View(NamedTuple):
     """H x W x C, native type, resampled."""
     mask: np.ndarray
     """H x W uint8 class indices, 255 where unlabelled."""
-    tone: Tone
-    """Still to be applied; see `Loader.toned`."""
+    change: PhotometricChange
+    """Still to be applied; see `Loader.photometric`."""
     id: str
 
 
 def default_workers(device: str) -> int:
-    """Threads that make batches: one beside a CPU that trains, which needs the cores; beside a GPU up to 8."""
+    """Count the threads that make batches: one beside a CPU that trains and needs the cores; beside a GPU up to 8."""
     return 1 if device == "cpu" else max(1, min(MOST_WORKERS, len(os.sched_getaffinity(0))))
 
 
@@ -102,20 +123,34 @@ class Loader:
 
     Parameters
     ----------
-    store, samples : where the samples are read, and which.
-    augmentation : what is drawn; None in it is off.
-    crop, batch : height and width of a view, in pixels of the image; views of a step.
-    scale : the working scale. Below 1, views are shown reduced by it, low-passed, as the network sees them.
-    class_share : share of views that are centred on a pixel of a random class of the image. Off with whole images.
-    seed : of every draw.
-    mean, std : the data's, in native values, averaged over channels or of each: the point and the unit of contrast and
+    store, samples
+        Where the samples are read, and which.
+    augmentation
+        What is drawn; None in it is off.
+    crop, batch
+        Height and width of a view, in pixels of the image; views of a step.
+    class_share
+        Fraction of views that are centred on a pixel of a random class of the image. Off with whole images.
+    seed
+        Of every draw.
+    mean, std
+        The data's, in native values, averaged over channels or of each: the point and the unit of contrast and
         brightness changes.
-    transform : a function of one's own, applied to each view after geometry and before colour; see `custom.py`.
-    slots : the places of the batch that this process makes, where several share a batch; all by default.
-    workers : threads that make batches ahead.
-    pin : put batches into page-locked memory, from which copies to a GPU overlap with its work.
+    scale
+        The working scale. Below 1, views are shown reduced by it, antialiased, as the network sees them.
+    transform
+        A function of one's own, applied to each view after geometry and before colour; see `custom.py`.
+    slots
+        The positions in the batch that this process makes, where several make a batch together; all by default.
+    workers
+        Threads that make batches ahead.
+    pin
+        Put batches into page-locked memory, from which copies to a GPU overlap with its work.
 
-    Raises SettingError for settings that the images cannot have, or that have no effect.
+    Raises
+    ------
+    SettingError
+        For settings that the images cannot have, or that have no effect.
     """
 
     def __init__(
@@ -154,45 +189,49 @@ class Loader:
         self.pin = pin
         self.ranges = ViewRanges.of(augmentation)
         self.border: Border = augmentation.border or "reflect"
-        image = store.get(self.samples[0]).image
+        image = store.get(self.samples[0]).image  # the store refuses images of another kind than the first
         self.channels = image.shape[2]
         refuse_without_effect(augmentation, image.shape[2], image.dtype)
         _refuse_folds(augmentation, crop)
-        self._more_tones = changes_quality(augmentation)
+        self._more_photometric = asks_for_more(augmentation)
 
     def sample_at(self, step: int, slot: int) -> Sample:
-        """The sample shown at a place of a step: every sample once in each pass, in an order of the pass's own."""
-        turn, place = divmod(step * self.batch_size + slot, len(self.samples))
-        return self.samples[int(_order(self.seed, turn, len(self.samples))[place])]
+        """Find the sample that a slot of a step shows: every sample once in each epoch, in the epoch's own order."""
+        epoch, position = divmod(step * self.batch_size + slot, len(self.samples))
+        return self.samples[int(_order(self.seed, epoch, len(self.samples))[position])]
 
     def view(self, step: int, slot: int, sample: Sample | None = None) -> View:
-        """The view at a place of a step, of the sample whose turn it is or of the one that is given.
+        """Make the view of a slot, of the sample whose turn it is or of the one that is given.
 
         Raises DataError, naming the sample and its file, for whatever goes wrong.
         """
         view = self._unmixed(step, slot, sample)
-        shares = self.augmentation.class_mix or 0.0, self.augmentation.copy_paste or 0.0
-        if not any(shares):
+        fractions = self.augmentation.class_mix or 0.0, self.augmentation.copy_paste or 0.0
+        if not any(fractions):
             return view
+        from maskwright.augment.mixing import draw_classes, draw_regions, paste
+
+        # The partner is another slot of the same step, made anew from its key: slots that other threads or processes
+        # make are at hand too.
         rng = self._rng(_MIX, step, slot)
         among = max(self.batch_size, 2)
         partner = (slot + 1 + int(rng.integers(among - 1))) % among
         chances = rng.random(2)
         image, mask = view.image, view.mask
-        for share, chance, draw in zip(shares, chances, (draw_classes, draw_regions), strict=True):
-            if chance < share:
+        for fraction, chance, draw in zip(fractions, chances, (draw_classes, draw_regions), strict=True):
+            if chance < fraction:
                 other = self._unmixed(step, partner)
                 image, mask = paste((image, mask), (other.image, other.mask), draw(rng, other.mask))
         return view._replace(image=image, mask=mask)
 
-    def toned(self, view: View, out: np.ndarray | None = None) -> np.ndarray:
-        """A view's image as the network gets it: H x W x C float32 in native values, into `out` if given."""
+    def photometric(self, view: View, out: np.ndarray | None = None) -> np.ndarray:
+        """Apply a view's photometric change: H x W x C float32 in native values, into `out` if given."""
         out = np.empty(view.image.shape, np.float32) if out is None else out
-        apply_tone(view.image, view.tone, self.mean, out)
+        apply_photometric(view.image, view.change, self.mean, out)
         return out
 
     def batch(self, step: int) -> Batch:
-        """The views of one step; needs nothing of the steps before."""
+        """Make the views of one step; needs nothing of the steps before."""
         # Only NumPy computes here: this runs beside the training thread, and a torch operation in a second thread would
         # bring a second OpenMP pool, which fights the first for the cores.
         count = len(self.slots)
@@ -201,16 +240,16 @@ class Loader:
         ids = []
         for image_HWC, target_HW, slot in zip(image_BHWC.numpy(), target_BHW.numpy(), self.slots, strict=True):
             view = self.view(step, slot)
-            self.toned(view, image_HWC)
+            self.photometric(view, image_HWC)
             target_HW[:] = view.mask
             ids.append(view.id)
         return Batch(image_BHWC.permute(0, 3, 1, 2), target_BHW, tuple(ids))
 
     @contextmanager
     def ahead(self, first: int) -> Iterator[Iterator[Batch]]:
-        """Batches from step `first` on, the next ones made in the background while the present one is used.
+        """Give the batches from step `first` on, the next ones made in the background while the present one is used.
 
-        What fails there is raised here, when its step comes.
+        What fails in the background is raised here, when its step comes.
         """
         threads = cv2.getNumThreads()
         cv2.setNumThreads(1)  # torch has the cores; OpenCV's own pool would fight it
@@ -222,6 +261,7 @@ class Loader:
             cv2.setNumThreads(threads)
 
     def _follow(self, pool: ThreadPoolExecutor, step: int) -> Iterator[Batch]:
+        # As many batches are under way as there are workers; each one taken starts the one `workers` steps later.
         coming: deque[Future[Batch]] = deque(pool.submit(self.batch, step + i) for i in range(self.workers))
         while True:
             step += 1
@@ -231,21 +271,26 @@ class Loader:
 
     def _unmixed(self, step: int, slot: int, sample: Sample | None = None) -> View:
         sample = self.sample_at(step, slot) if sample is None else sample
+        file = sample.image.path
+        failed = f"Sample {sample.id!r} ({file}) cannot be shown in step {step}"
         try:
-            return self._seen(step, slot, sample)
-        except Exception as error:
-            file, text = str(sample.image.path), str(error)
-            if isinstance(error, DataError) and file in text:
-                raise
-            what = text if isinstance(error, DataError) else f"{type(error).__name__}: {text}"
+            return self._draw_and_warp(step, slot, sample)
+        except DataError as error:
+            if error.file is not None:
+                raise  # the reader has named the file already
+            remedy = " ".join(part for part in (error.remedy, "Look at this file, or leave the sample out.") if part)
+            raise DataError(f"{failed}: {error.what}", expected=error.expected, remedy=remedy, file=file) from error
+        except Exception as error:  # a user's own transform may raise anything
             raise DataError(
-                f"Sample {sample.id!r} ({file}) cannot be shown in step {step}: {what.rstrip('.')}. Look at this file, "
-                "or leave the sample out."
+                f"{failed}: {type(error).__name__}: {str(error).rstrip('.')}.",
+                remedy="Look at this file, or leave the sample out.",
+                file=file,
             ) from error
 
-    def _seen(self, step: int, slot: int, sample: Sample) -> View:
+    def _draw_and_warp(self, step: int, slot: int, sample: Sample) -> View:
         asked = self.augmentation
         rng = self._rng(_VIEW, step, slot)
+        # Some views are centred on a pixel of a random class, so that rare classes are seen.
         centre = None
         if rng.random() < self.class_share:
             locations = self.store.locations(sample)
@@ -254,43 +299,48 @@ class Loader:
                 x, y = points[int(rng.integers(len(points)))]
                 centre = (float(x), float(y))
         shape = self.store.shape(sample)
-        tilt = bend = None
+        perspective = elastic = None
         if asked.perspective:
-            tilt = draw_tilt(self._rng(_TILT, step, slot), self.crop, asked.perspective)
+            perspective = draw_perspective(self._rng(_PERSPECTIVE, step, slot), self.crop, asked.perspective)
         if asked.elastic:
-            deviation = asked.elastic * self.scale
-            bend = draw_bend(self._rng(_BEND, step, slot), self.size, deviation, asked.elastic_grid or GRID)
-        to_source = draw_view(rng, shape, self.crop, self.ranges, centre, tilt)
-        if self.size != self.crop:
+            std = asked.elastic * self.scale
+            elastic = draw_elastic(self._rng(_ELASTIC, step, slot), self.size, std, asked.elastic_grid or GRID)
+        to_source = draw_view(rng, shape, self.crop, self.ranges, centre, perspective)
+        if self.size != self.crop:  # the working scale is one more factor of the map: still one resampling
             to_source = to_source @ square(whole(self.crop, self.size))
-        tone = draw_tone(rng, asked.brightness or 0.0, asked.contrast or 0.0, self.mean, self.std)
-        needed = window(shape, to_source, self.size, bend)
+        change = draw_brightness_contrast(rng, asked.brightness or 0.0, asked.contrast or 0.0, self.mean, self.std)
+        # Only what the map needs is read: of an image too large to keep, a window.
+        needed = window(shape, to_source, self.size, elastic)
         image, mask = self.store.part(sample, needed)
-        image, mask = warp(image, mask, shifted(to_source, needed), self.size, self.border, self.mean, bend)
+        image, mask = warp(image, mask, shifted(to_source, needed), self.size, self.border, self.mean, elastic)
         if self.transform is not None:
+            from maskwright.augment.custom import call_transform
+
             classes = len(self.store.dataset.classes)
             image, mask = call_transform(self.transform, image, mask, (self.seed, _CUSTOM, step, slot), classes)
-        if self._more_tones:
-            rng, seed = self._rng(_QUALITY, step, slot), (self.seed, _NOISE, step, slot)
-            tone = draw_quality(rng, asked, self.size, self.channels, self.std, tone, seed)
-        return View(image, mask, tone, sample.id)
+        if self._more_photometric:
+            rng, seed = self._rng(_PHOTOMETRIC, step, slot), (self.seed, _NOISE, step, slot)
+            change = draw_photometric(rng, asked, self.size, self.channels, self.std, change, seed)
+        return View(image, mask, change, sample.id)
 
-    def _rng(self, kind: int, step: int, slot: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, kind, step, slot])
+    def _rng(self, purpose: int, step: int, slot: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, purpose, step, slot])
 
 
 def _refuse_folds(augmentation: Augmentation, crop: tuple[int, int]) -> None:
+    """Raise SettingError for an elastic deformation so strong that views would fold over themselves."""
     points = augmentation.elastic_grid or GRID
     distance = min((length - 1) / (count - 1) for length, count in zip(crop, grid(crop, points), strict=True))
     most = math.floor(10 * STEEPEST * distance) / 10
     if (augmentation.elastic or 0.0) > most:
         raise SettingError(
             f"elastic = {augmentation.elastic:g} folds views of {crop[0]} x {crop[1]} over themselves: {points} grid "
-            f"points along the shorter side lie {distance:.1f} pixels apart. Expected at most {most:g}. Lower elastic "
-            "or elastic_grid, or enlarge the crop."
+            f"points along the shorter side lie {distance:.1f} pixels apart.",
+            expected=f"Expected at most {most:g}.",
+            remedy="Lower elastic or elastic_grid, or enlarge the crop.",
         )
 
 
 @lru_cache(4)
-def _order(seed: int, turn: int, count: int) -> np.ndarray:
-    return np.random.default_rng([seed, _ORDER, turn]).permutation(count)
+def _order(seed: int, epoch: int, count: int) -> np.ndarray:
+    return np.random.default_rng([seed, _ORDER, epoch]).permutation(count)

@@ -1,4 +1,4 @@
-"""Pasting parts of one view onto another, image and labels alike.
+"""Paste parts of one view onto another, image and labels alike.
 
 ClassMix (Olsson et al. 2021, arXiv 2007.07936, section 3.1) pastes the pixels of half the classes of a view. Different
 here: the classes come from the mask, not from a prediction, and never are all of them pasted. Copy-paste (Ghiasi et al.
@@ -17,7 +17,7 @@ from maskwright.datasets.classes import UNLABELLED
 
 
 def draw_classes(rng: np.random.Generator, mask: np.ndarray) -> np.ndarray:
-    """Half the classes of a mask (rounded up, but not all), as the pixels that show them: h x w bool."""
+    """Choose half the classes of a mask (rounded up, but not all), as the pixels that show them: h x w bool."""
     present = _present(mask)
     chosen = rng.permutation(present)[: min((len(present) + 1) // 2, len(present) - 1)] if len(present) else present
     member = np.zeros(256, bool)
@@ -27,7 +27,7 @@ def draw_classes(rng: np.random.Generator, mask: np.ndarray) -> np.ndarray:
 
 
 def draw_regions(rng: np.random.Generator, mask: np.ndarray) -> np.ndarray:
-    """Connected regions of a mask, each with an even chance, but none of its most frequent class: h x w bool."""
+    """Choose connected regions of a mask, each with an even chance, none of its most frequent class: h x w bool."""
     where = np.zeros(mask.shape, bool)
     counts = np.bincount(mask.ravel(), minlength=256)
     for index in _present(mask).tolist():
@@ -43,7 +43,7 @@ def draw_regions(rng: np.random.Generator, mask: np.ndarray) -> np.ndarray:
 def paste(
     pair: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray], where: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`pair` (image h x w x C, mask h x w) with the pixels of `other` where `where` holds; neither is changed."""
+    """Copy the pixels of `other` onto `pair` (image h x w x C, mask h x w) where `where` holds; neither is changed."""
     pasted = []
     for below, above in zip(pair, other, strict=True):
         result = np.array(below, order="C")

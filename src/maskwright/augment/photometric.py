@@ -6,7 +6,7 @@ square. Integer types keep to their range; floats have none. The arithmetic is f
 
 Cut-out is that of DeVries and Taylor 2017 (arXiv 1708.04552): a square around a point drawn evenly over the view, so
 that it may lie partly outside, filled with the data's mean; labels stay, and the network has to tell from the
-surroundings. Different here: its side is drawn, and it acts on a share of the views.
+surroundings. Different here: its side is drawn, and it acts on a fraction of the views.
 Gamma acts between a view's own lowest and highest value, as in nnU-Net. Hue and saturation are linear in RGB and keep
 the lightness Y' of ITU-R BT.601: a turn and a stretch of the chroma plane, as in SVG's feColorMatrix.
 
@@ -29,7 +29,7 @@ from maskwright.config import Augmentation
 from maskwright.errors import SettingError
 
 DEGRADED = 0.25
-"""Share of views on which each of noise, blur, low resolution, JPEG and cut-out acts."""
+"""Fraction of views on which each of noise, blur, low resolution, JPEG and cut-out acts."""
 
 BEST_JPEG = 95
 """Highest quality drawn."""
@@ -39,8 +39,8 @@ _DEGRADATIONS = ("noise", "blur", "low_resolution", "jpeg", "cut_out")
 _LUMA = np.array([0.299, 0.587, 0.114])
 
 
-class Tone(NamedTuple):
-    """What is done to the colours of one view; the defaults do nothing."""
+class PhotometricChange(NamedTuple):
+    """What is done to the colours and quality of one view; the defaults do nothing."""
 
     gain: float = 1.0
     offset: float | np.ndarray = 0.0
@@ -65,28 +65,41 @@ class Tone(NamedTuple):
     """Of the noise."""
 
 
-def draw_tone(
+def draw_brightness_contrast(
     rng: np.random.Generator, brightness: float, contrast: float, mean: float | np.ndarray, std: float | np.ndarray
-) -> Tone:
-    """One random change of brightness and contrast around `mean`; `std` is the unit of `brightness`."""
+) -> PhotometricChange:
+    """Draw a change of brightness and contrast around `mean`; `std` is the unit of `brightness`."""
     gain = 1 + contrast * rng.uniform(-1, 1)
     shift = brightness * std * rng.uniform(-1, 1)
-    return Tone(gain, mean * (1 - gain) + shift)
+    return PhotometricChange(gain, mean * (1 - gain) + shift)
 
 
-def draw_quality(
+def draw_photometric(
     rng: np.random.Generator,
     augmentation: Augmentation,
     size: tuple[int, int],
     channels: int,
     std: float | np.ndarray,
-    tone: Tone,
+    change: PhotometricChange,
     seed: tuple[int, ...],
-) -> Tone:
-    """`tone` with what an augmentation asks for besides brightness and contrast.
+) -> PhotometricChange:
+    """Draw what an augmentation asks for besides brightness and contrast, and add it to a change.
 
-    `std` is the data's deviation in native values, `seed` that of the noise. The number of draws does not depend on
-    what is on, so that switching one off leaves the others' draws as they were.
+    Parameters
+    ----------
+    rng
+        Source of the draws. Their number does not depend on what is on, so that switching one off leaves the others'
+        draws as they were.
+    augmentation
+        What is asked for; None in it is off.
+    size, channels
+        Height and width of the view, and its channels.
+    std
+        The data's standard deviation in native values, of all channels or of each.
+    change
+        What was drawn before.
+    seed
+        Key of the noise, which is drawn when it is applied.
     """
     saturation, hue, gamma, *strengths = rng.random(8).tolist()
     acts = (rng.random(5) < (DEGRADED if augmentation.degraded is None else augmentation.degraded)).tolist()
@@ -100,7 +113,7 @@ def draw_quality(
     if side is not None and augmentation.cut_out:
         hole = _square(centre, side * augmentation.cut_out * min(size), size)
     worst, worst_jpeg = augmentation.low_resolution or 1.0, augmentation.jpeg or 0
-    return tone._replace(
+    return change._replace(
         saturation=1 + (2 * saturation - 1) * (augmentation.saturation or 0.0),
         hue=math.radians((2 * hue - 1) * (augmentation.hue or 0.0)),
         gamma=math.exp(math.log(low) + gamma * math.log(high / low)),
@@ -114,67 +127,73 @@ def draw_quality(
     )
 
 
-def changes_quality(augmentation: Augmentation) -> bool:
-    """Whether an augmentation asks for any of what `draw_quality` draws."""
+def asks_for_more(augmentation: Augmentation) -> bool:
+    """Whether an augmentation asks for any of what `draw_photometric` draws."""
     return any(getattr(augmentation, name) for name in (*_COLORS, *_DEGRADATIONS)) or _gammas(augmentation) != (1, 1)
 
 
 def refuse_without_effect(augmentation: Augmentation, channels: int, dtype: np.dtype[Any]) -> None:
     """Raise SettingError for settings that images of this kind cannot have, or that act on nothing."""
-    kind = f"the images have {channels} channel{'s' if channels > 1 else ''} of {dtype}"
+    images = f"the images have {channels} channel{'s' if channels > 1 else ''} of {dtype}"
     for name in ("saturation", "hue"):
         if getattr(augmentation, name) and channels != 3:
             raise SettingError(
-                f"{name} = {getattr(augmentation, name):g} is for RGB, and {kind}. Leave {name} out (channel_noise "
-                "changes channels against each other in any image), or choose three channels with --bands."
+                f"{name} = {getattr(augmentation, name):g} is for RGB, and {images}.",
+                remedy=f"Leave {name} out (channel_noise changes channels against each other in any image), or choose "
+                "three channels with --bands.",
             )
     if augmentation.jpeg and (dtype != np.uint8 or channels not in (1, 3)):
         raise SettingError(
-            f"jpeg = {augmentation.jpeg} is for 1 or 3 channels of uint8, and {kind}. Leave jpeg out; noise and "
-            "low_resolution act on any image."
+            f"jpeg = {augmentation.jpeg} is for 1 or 3 channels of uint8, and {images}.",
+            remedy="Leave jpeg out; noise and low_resolution act on any image.",
         )
     if augmentation.elastic_grid is not None and not augmentation.elastic:
         raise SettingError(
-            f"elastic_grid = {augmentation.elastic_grid} has no effect without elastic. Give --elastic too, for "
-            "example 10, or leave both out."
+            f"elastic_grid = {augmentation.elastic_grid} has no effect without elastic.",
+            remedy="Give --elastic too, for example 10, or leave both out.",
         )
     if augmentation.degraded is not None and not any(getattr(augmentation, name) for name in _DEGRADATIONS):
         raise SettingError(
-            f"degraded = {augmentation.degraded:g} is the share of views that {', '.join(_DEGRADATIONS)} act on, and "
-            "none of them is given. Give at least one, or leave degraded out."
+            f"degraded = {augmentation.degraded:g} is the fraction of views that {', '.join(_DEGRADATIONS)} act on, "
+            "and none of them is given.",
+            remedy="Give at least one, or leave degraded out.",
         )
 
 
-def apply_tone(image: np.ndarray, tone: Tone, mean: float | np.ndarray, out: np.ndarray) -> None:
-    """Change a view as drawn.
+def apply_photometric(image: np.ndarray, change: PhotometricChange, mean: float | np.ndarray, out: np.ndarray) -> None:
+    """Change a view as drawn, in the order that the head of this file gives.
 
     Parameters
     ----------
-    image : h x w x C, uint8, uint16 or float32; it is not changed.
-    tone : what to do. JPEG needs uint8 of 1 or 3 channels; saturation and hue need 3 channels, taken as RGB.
-    mean : what a hidden square shows: native values, of all channels or of each.
-    out : h x w x C float32, contiguous; receives native values, within the type's range where it is an integer.
+    image
+        h x w x C, uint8, uint16 or float32; it is not changed.
+    change
+        What to do. JPEG needs uint8 of 1 or 3 channels; saturation and hue need 3 channels, taken as RGB.
+    mean
+        What a hidden square shows: native values, of all channels or of each.
+    out
+        h x w x C float32, contiguous; receives native values, within the type's range where it is an integer.
     """
-    if tone.blur > 0:
-        image = _blurred(image, tone.blur)
-    if tone.resolution < 1:
-        image = _coarse(image, tone.resolution)
-    _colored(image, tone, out)
+    if change.blur > 0:
+        image = _blurred(image, change.blur)
+    if change.resolution < 1:
+        image = _coarse(image, change.resolution)
+    _colored(image, change, out)
     top = np.iinfo(image.dtype).max if image.dtype.kind == "u" else None
-    if np.any(tone.noise):
-        noise = _noise(out.shape, tone.seed)
-        noise *= np.asarray(tone.noise, np.float32)
+    if np.any(change.noise):
+        noise = _noise(out.shape, change.seed)
+        noise *= np.asarray(change.noise, np.float32)
         out += noise
         if top is not None:
             np.clip(out, 0, top, out=out)
-    if tone.jpeg:
-        out[:] = _compressed(np.rint(out).astype(np.uint8), tone.jpeg)
-    if tone.hole is not None:
-        out[tone.hole] = mean
+    if change.jpeg:
+        out[:] = _compressed(np.rint(out).astype(np.uint8), change.jpeg)
+    if change.hole is not None:
+        out[change.hole] = mean
 
 
 def color_matrix(saturation: float, hue: float) -> np.ndarray:
-    """The 3 x 3 matrix that stretches and turns (radians) RGB colours about the grey axis, keeping their lightness."""
+    """Give the 3 x 3 matrix that stretches and turns (radians) RGB colours about the grey axis at equal lightness."""
     # Rows of BT.601: lightness, and two axes of chroma that a turn leaves equally long.
     basis = np.array([_LUMA, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
     cos, sin = saturation * math.cos(hue), saturation * math.sin(hue)
@@ -210,34 +229,34 @@ def _coarse(image: np.ndarray, resolution: float) -> np.ndarray:
     return few_channels(image, np.zeros(channels), reduced_and_enlarged)
 
 
-def _colored(image: np.ndarray, tone: Tone, out: np.ndarray) -> None:
+def _colored(image: np.ndarray, change: PhotometricChange, out: np.ndarray) -> None:
     """Gamma, then one linear map of the colours, into `out`."""
     channels = image.shape[2]
-    offset = np.broadcast_to(np.asarray(tone.offset, np.float32), channels)
-    if tone.shift is not None:
-        offset = offset + tone.shift.astype(np.float32)
-    mixing = tone.saturation != 1 or tone.hue != 0
+    offset = np.broadcast_to(np.asarray(change.offset, np.float32), channels)
+    if change.shift is not None:
+        offset = offset + change.shift.astype(np.float32)
+    mixing = change.saturation != 1 or change.hue != 0
     top = np.iinfo(image.dtype).max if image.dtype.kind == "u" else None
-    span = _span(image) if tone.gamma != 1 else (0.0, 0.0)
+    span = _span(image) if change.gamma != 1 else (0.0, 0.0)
     if image.dtype == np.uint8:
         table = np.arange(256, dtype=np.float32)[:, None]
-        _gamma(table, tone.gamma, span)
+        _gamma(table, change.gamma, span)
         if not mixing:
-            # A table for each channel is slower; most tones change all channels alike.
-            table = np.clip(table * np.float32(tone.gain) + (offset if np.ptp(offset) else offset[:1]), 0, 255)
+            # A table for each channel is slower; most changes treat all channels alike.
+            table = np.clip(table * np.float32(change.gain) + (offset if np.ptp(offset) else offset[:1]), 0, 255)
         cv2.LUT(np.ascontiguousarray(image), np.ascontiguousarray(table[None], np.float32), dst=out)
         if not mixing:
             return
     else:
         np.copyto(out, image)
-        _gamma(out, tone.gamma, span)
+        _gamma(out, change.gamma, span)
     if mixing:
-        matrix = np.column_stack([color_matrix(tone.saturation, tone.hue) * tone.gain, offset])
+        matrix = np.column_stack([color_matrix(change.saturation, change.hue) * change.gain, offset])
         cv2.transform(out, matrix.astype(np.float32), dst=out)
-    elif tone.gain != 1 or offset.any():
+    elif change.gain != 1 or offset.any():
         # Whole rows at a time: NumPy is slow along a short last axis.
         rows = out.reshape(len(out), -1)
-        rows *= np.float32(tone.gain)
+        rows *= np.float32(change.gain)
         rows += np.tile(offset, image.shape[1]) if np.ptp(offset) else offset[0]
     if top is not None:
         np.clip(out, 0, top, out=out)
@@ -249,7 +268,7 @@ def _span(image: np.ndarray) -> tuple[float, float]:
 
 
 def _gamma(values: np.ndarray, gamma: float, span: tuple[float, float]) -> None:
-    """Raise values to a power, as shares of their span, in place."""
+    """Raise values to a power, as fractions of their span, in place."""
     low, high = span
     if gamma == 1 or high <= low:
         return
@@ -271,7 +290,7 @@ def _noise(shape: tuple[int, ...], seed: tuple[int, ...]) -> np.ndarray:
 
 @lru_cache(1)
 def _quantiles() -> np.ndarray:
-    """65536 values, equally likely under the normal distribution, with deviation 1."""
+    """Give 65536 values, equally likely under the normal distribution, with standard deviation 1."""
     values = ndtri((np.arange(65536) + 0.5) / 65536)
     return np.asarray(values / values.std(), np.float32)
 

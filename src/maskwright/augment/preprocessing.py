@@ -1,4 +1,4 @@
-"""What is done to whole images before the network sees them, the same in training and prediction.
+"""Prepare whole images before the network sees them, in the same way for training and prediction.
 
 Pure functions. H height, W width, C channels; native types in, the same types out.
 """
@@ -23,15 +23,22 @@ _FINE_SIGMA = 8.0
 def prepare(pixels: np.ndarray, preparation: Preparation) -> np.ndarray:
     """Prepare an image: choose bands, flatten illumination, clip, equalise, resize, in this order.
 
-    Args:
-        pixels: `H x W x C` uint8, uint16 or float32, any C.
-        preparation: what to do; a setting that is None is left out.
+    Parameters
+    ----------
+    pixels
+        H x W x C, uint8, uint16 or float32, any C.
+    preparation
+        What to do; a setting that is None is left out.
 
-    Returns:
-        `H' x W' x C'`, contiguous, of the same type. Integers are rounded.
+    Returns
+    -------
+    np.ndarray
+        H' x W' x C', contiguous, of the same type. Integers are rounded.
 
-    Raises:
-        SettingError: a band that the image does not have; `flatten` for values below 0.
+    Raises
+    ------
+    SettingError
+        For a band that the image does not have, or `flatten` for values below 0.
     """
     if preparation.bands is not None:
         pixels = _bands(pixels, preparation.bands)
@@ -66,7 +73,9 @@ def _bands(pixels: np.ndarray, bands: tuple[int, ...]) -> np.ndarray:
     if missing:
         raise SettingError(
             f"bands = {', '.join(map(str, bands))}: the image has {channels} channel{'s' if channels > 1 else ''}, "
-            f"so there is no band {', '.join(map(str, missing))}. Expected numbers from 0 to {channels - 1}."
+            f"so there is no band {', '.join(map(str, missing))}.",
+            expected=f"Expected numbers from 0 to {channels - 1}.",
+            remedy="Give others with --bands, or leave it out.",
         )
     return pixels[..., list(bands)]
 
@@ -75,8 +84,9 @@ def _flatten(pixels: np.ndarray, sigma: float) -> np.ndarray:
     """Divide each channel by its own blur and multiply by the blur's mean, so that the level stays."""
     if pixels.dtype.kind == "f" and pixels.min() < 0:
         raise SettingError(
-            f"flatten = {sigma:g}: the image has values below 0 (down to {pixels.min():g}). Illumination is a factor, "
-            "so flattening expects values from 0. Leave flatten out, or store the image with an offset."
+            f"flatten = {sigma:g}: the image has values below 0 (down to {pixels.min():g}).",
+            expected="Illumination is a factor, so flattening expects values from 0.",
+            remedy="Leave flatten out, or store the image with an offset.",
         )
 
     def flat(channel: np.ndarray) -> np.ndarray:
@@ -138,8 +148,8 @@ def _clahe(channel: np.ndarray, limit: float) -> np.ndarray:
         return clahe.apply(np.ascontiguousarray(channel))
     low, high = _range(channel)
     steps = np.rint((channel - low) / (high - low) * np.float32(65535)).astype(np.uint16)
-    shares: np.ndarray = clahe.apply(steps).astype(np.float32) / np.float32(65535)
-    return shares * (high - low) + low
+    fractions: np.ndarray = clahe.apply(steps).astype(np.float32) / np.float32(65535)
+    return fractions * (high - low) + low
 
 
 def _tiles(size: int) -> int:

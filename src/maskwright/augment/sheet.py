@@ -46,18 +46,23 @@ def sheet(
 
     Parameters
     ----------
-    loader : makes the views; those shown are the first that these samples would have at the places drawn.
-    classes : names and colours of the masks' indices.
-    rows, views : how many samples, spread evenly over the loader's, and views of each.
-    title, notes : text above and below.
+    loader
+        Makes the views: those of steps 0, 1, ..., one slot for each sample.
+    classes
+        Names and colours of the masks' indices.
+    rows, views
+        How many samples, spread evenly over the loader's, and views of each.
+    title, notes
+        Text above and below.
 
     Returns
     -------
-    The sheet, uint8 RGB, and for each sample what is on it: id, file, size, type, and the share of its pixels that each
-    class has, in the sample and in every view.
+    tuple[np.ndarray, list[dict[str, Any]]]
+        The sheet, uint8 RGB, and for each sample what is on it: id, file, size, type, and each class's share of its
+        pixels, in the sample and in every view.
     """
-    places = np.unique(np.linspace(0, len(loader.samples) - 1, min(rows, len(loader.samples))).round().astype(int))
-    chosen = [loader.samples[place] for place in places]
+    spread = np.unique(np.linspace(0, len(loader.samples) - 1, min(rows, len(loader.samples))).round().astype(int))
+    chosen = [loader.samples[index] for index in spread]
     lines, listing = [], []
     for row, sample in enumerate(chosen):
         cells, entry = _line(loader, classes, sample, row, views)
@@ -91,7 +96,7 @@ def _line(
     }
     for number in range(views):
         view = loader.view(number, row, sample)
-        cells.append(_cell(scale(loader.toned(view)), view.mask, classes))
+        cells.append(_cell(scale(loader.photometric(view)), view.mask, classes))
         entry["views"].append(_shares(view.mask, classes))
     return cells, entry
 
@@ -110,8 +115,8 @@ class _Scale:
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         shown = pixels[..., : max(self.order) + 1].astype(np.float32)
-        shares = (shown - self.low) / np.maximum(self.high - self.low, np.finfo(np.float32).tiny)
-        return np.ascontiguousarray(np.rint(shares.clip(0, 1) * 255).astype(np.uint8)[..., self.order])
+        fractions = (shown - self.low) / np.maximum(self.high - self.low, np.finfo(np.float32).tiny)
+        return np.ascontiguousarray(np.rint(fractions.clip(0, 1) * 255).astype(np.uint8)[..., self.order])
 
 
 def _cell(rgb: np.ndarray, mask: np.ndarray, classes: ClassTable) -> tuple[np.ndarray, np.ndarray]:
@@ -169,8 +174,8 @@ def _width(text: str) -> float:
 
 
 def _described(entry: dict[str, Any]) -> str:
-    kind = {1: "grey", 3: "RGB"}.get(entry["channels"], f"{entry['channels']} channels")
-    return f"{entry['width']} x {entry['height']}, {kind}, {entry['dtype']}"
+    channels = {1: "grey", 3: "RGB"}.get(entry["channels"], f"{entry['channels']} channels")
+    return f"{entry['width']} x {entry['height']}, {channels}, {entry['dtype']}"
 
 
 def _settings(augmentation: Augmentation) -> str:
@@ -209,7 +214,7 @@ def _composed(
     """Everything on one sheet."""
     left = [MARGIN + sum(widths[:column]) + GAP * column for column in range(len(widths))]
     width = max(640, left[-1] + widths[-1] + MARGIN)
-    legend = _legend_places(classes, width)
+    legend = _legend_positions(classes, width)
     unwritten = unwritten_names(classes)
     notes = [*([unwritten] if unwritten else []), *notes]
     notes = [line for note in notes for line in _wrapped(note, width - 2 * MARGIN)]
@@ -239,23 +244,23 @@ def _composed(
     return np.asarray(page, np.uint8)
 
 
-def _legend_places(classes: ClassTable, width: int) -> list[tuple[int, int]]:
+def _legend_positions(classes: ClassTable, width: int) -> list[tuple[int, int]]:
     """Where each class of the legend, and "unlabelled" after them, stands below the title."""
-    places, x, y = [], MARGIN, 0
+    positions, x, y = [], MARGIN, 0
     for name in _legend(classes):
         needed = 20 + round(_width(name)) + 18
         if x + needed > width - MARGIN and x > MARGIN:
             x, y = MARGIN, y + 22
-        places.append((x, y))
+        positions.append((x, y))
         x += needed
-    return places
+    return positions
 
 
 def _draw_legend(
-    page: Pillow.Image, draw: ImageDraw.ImageDraw, classes: ClassTable, places: list[tuple[int, int]], top: int
+    page: Pillow.Image, draw: ImageDraw.ImageDraw, classes: ClassTable, positions: list[tuple[int, int]], top: int
 ) -> None:
     swatches = [np.broadcast_to(color, (14, 14, 3)) for color in classes.colors] + [_striped((14, 14))]
-    for swatch, name, (x, y) in zip(swatches, _legend(classes), places, strict=True):
+    for swatch, name, (x, y) in zip(swatches, _legend(classes), positions, strict=True):
         page.paste(Pillow.fromarray(np.ascontiguousarray(swatch)), (x, top + y + 1))
         draw.rectangle((x, top + y + 1, x + 13, top + y + 14), outline=FAINT)
         _write(draw, (x + 20, top + y), name, INK)

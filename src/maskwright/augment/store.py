@@ -22,7 +22,7 @@ LOCATIONS = 256
 """Pixels remembered for each class of each image, to centre views on."""
 
 _LOCKS = 64
-"""Samples share this many locks; more would only matter to more threads than that."""
+"""Reading is locked by sample, with this many locks for all: enough for more threads than there will be."""
 
 
 class Prepared(NamedTuple):
@@ -50,12 +50,22 @@ class Original(NamedTuple):
 class Store:
     """Prepared samples; they are kept up to `budget` bytes.
 
-    What was read first stays: with every sample shown once a pass, in an order of the pass's own, no other choice would
-    be read less often.
+    What was read first stays: with every sample shown once an epoch, in the epoch's own order, no other choice would be
+    read less often.
+
+    Parameters
+    ----------
+    dataset
+        Whose samples are asked for.
+    preparation
+        What is done to every image, and to its mask where sizes change.
+    budget
+        Bytes that may be kept.
+    like
+        A store whose images these must resemble in channels and type.
     """
 
     def __init__(self, dataset: Dataset, preparation: Preparation, budget: float, like: Store | None = None) -> None:
-        """`like` is a store whose images these must resemble in channels and type."""
         self.dataset = dataset
         self.preparation = preparation
         self.budget = budget
@@ -85,7 +95,10 @@ class Store:
             return found
 
     def part(self, sample: Sample, window: Window) -> Prepared:
-        """A window of a prepared sample; of an image that cannot be kept, nothing else is read if that is possible."""
+        """Cut a window out of a prepared sample.
+
+        Of an image that cannot be kept, nothing but the window is read, where its format allows that.
+        """
         height, width = self.shape(sample)
         all_of_it = window.height * window.width == height * width
         if not all_of_it and self._by_windows and sample.id not in self.kept and not self._has_room(height * width):
@@ -101,7 +114,7 @@ class Store:
         return Prepared(image[window.slices], mask[window.slices])
 
     def shape(self, sample: Sample) -> tuple[int, int]:
-        """Height and width of a sample after preparation, without reading its pixels."""
+        """Give the height and width of a sample after preparation, without reading its pixels."""
         if self.preparation.resize is not None:
             return self.preparation.resize
         with suppress(KeyError):
@@ -110,7 +123,7 @@ class Store:
         return self._shapes[sample.id]
 
     def locations(self, sample: Sample) -> dict[int, np.ndarray]:
-        """For each class present, up to `LOCATIONS` of its pixels as (x, y), spread evenly; N x 2 int32."""
+        """Find, for each class present, up to `LOCATIONS` of its pixels as (x, y), spread evenly; N x 2 int32."""
         if sample.id not in self._locations:
             mask = self.get(sample).mask
             found: dict[int, np.ndarray] = {}
@@ -150,7 +163,10 @@ class Store:
         if image.shape[2] != channels or image.dtype != dtype:
             raise DataError(
                 f"Image {sample.id!r} ({sample.image.path}) has {image.shape[2]} channel(s) of {image.dtype}, but "
-                f"{name!r} has {channels} of {dtype}. Expected all images of one kind. Convert them, or leave some out."
+                f"{name!r} has {channels} of {dtype}.",
+                expected="Expected all images to have the same channels and type.",
+                remedy="Convert them, or leave some out.",
+                file=sample.image.path,
             )
 
     def _note(self, sample: Sample, image: np.ndarray) -> None:

@@ -1,9 +1,10 @@
-"""Showing an image and its mask through one map, with one resampling; `views.py` draws the map.
+"""Show an image and its mask through one map, with one resampling; `views.py` draws the map.
 
-A map takes a pixel of the view to a point of the source image: first `bend` shifts it within the view, if there is one,
-then `to_source` takes it to the image, a 2 x 3 float64 matrix, or 3 x 3 where there is perspective. Points are (x, y)
-with pixel centres at integers. Image and mask go through the same map, to 1/1000 pixel; OpenCV before version 5 rounds
-the image's points to 1/32 pixel, unbiased.
+A map takes a pixel of the view to a point of the source image: first `elastic` shifts it within the view, if there is
+one, then `to_source` takes it to the image, a 2 x 3 float64 matrix, or 3 x 3 where there is perspective. Points are
+(x, y) with pixel centres at integers. However many operations were drawn, pixels are interpolated once, and image and
+mask go through the same map, to 1/1000 pixel; OpenCV before version 5 rounds the image's points to 1/32 pixel,
+unbiased.
 
 Shapes: H, W height and width of the source, h, w of the view, C channels.
 """
@@ -15,7 +16,7 @@ import math
 import cv2
 import numpy as np
 
-from maskwright.augment.antialias import corners, few_channels, footprint, low_passed
+from maskwright.augment.antialias import antialiased, corners, few_channels, footprint
 from maskwright.config import Border
 from maskwright.datasets.classes import UNLABELLED
 from maskwright.imaging.decoders import Window
@@ -47,26 +48,36 @@ def warp(
     size: tuple[int, int],
     border: Border,
     fill: Fill = 0.0,
-    bend: np.ndarray | None = None,
+    elastic: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Resample a pair through one map, the image bilinearly, the mask by nearest pixel centre.
 
+    Where the view shrinks the image, the image is blurred first, so that it does not alias. A view that only crops,
+    flips and turns by right angles shows the very pixels.
+
     Parameters
     ----------
-    image : H x W x C, uint8, uint16 or float32, any C; `mask`: H x W uint8 class indices.
-    to_source : 2 x 3 or 3 x 3 float64; takes a view pixel (x, y) to a source point, pixel centres at integers.
-    size : height h and width w of the view.
-    border : what the image shows outside the source: reflected, the nearest pixel, or `fill` in native values.
-    bend : h x w x 2 float32, or None: shifts (x, y) in view pixels that come before `to_source`.
+    image
+        H x W x C, uint8, uint16 or float32, any C.
+    mask
+        H x W uint8 class indices.
+    to_source
+        2 x 3 or 3 x 3 float64; takes a view pixel (x, y) to a source point, pixel centres at integers.
+    size
+        Height h and width w of the view.
+    border, fill
+        What the image shows outside the source: reflected, the nearest pixel, or `fill` in native values.
+    elastic
+        h x w x 2 float32, or None: shifts (x, y) in view pixels that come before `to_source`.
 
     Returns
     -------
-    The view, with the image's dtype, and its mask, UNLABELLED wherever the source point lies outside the image.
-    Where the view shrinks the image, the image is low-passed first so that it does not alias. A view that only crops,
-    mirrors and turns by right angles shows the very pixels. Either may share memory with the source.
+    tuple[np.ndarray, np.ndarray]
+        The view, h x w x C of the image's dtype, and its mask, h x w, UNLABELLED wherever the source point lies outside
+        the image. Either may share memory with the source.
     """
-    placing = _Placing(mask.shape, to_source, size, bend)
-    return placing.image(image, border, fill), placing.labels(mask)
+    resampler = _Resampler(mask.shape, to_source, size, elastic)
+    return resampler.image(image, border, fill), resampler.labels(mask)
 
 
 def warp_image(
@@ -75,41 +86,48 @@ def warp_image(
     size: tuple[int, int],
     border: Border,
     fill: Fill = 0.0,
-    bend: np.ndarray | None = None,
+    elastic: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The image's part of `warp`."""
-    return _Placing(image.shape[:2], to_source, size, bend).image(image, border, fill)
+    """Do the image's part of `warp`."""
+    return _Resampler(image.shape[:2], to_source, size, elastic).image(image, border, fill)
 
 
 def warp_mask(
-    mask: np.ndarray, to_source: np.ndarray, size: tuple[int, int], bend: np.ndarray | None = None
+    mask: np.ndarray, to_source: np.ndarray, size: tuple[int, int], elastic: np.ndarray | None = None
 ) -> np.ndarray:
-    """The mask's part of `warp`: nearest pixel centres, on a tie the right or lower one."""
-    return _Placing(mask.shape, to_source, size, bend).labels(mask)
+    """Do the mask's part of `warp`: nearest pixel centres, on a tie the right or lower one."""
+    return _Resampler(mask.shape, to_source, size, elastic).labels(mask)
 
 
-class _Placing:
-    """A map ready for sources of one shape: exact where it can be, else the fastest call of OpenCV for its kind."""
+class _Resampler:
+    """A map, ready for sources of one shape.
+
+    There are four ways to resample, and the first that serves is taken: slicing, where every view pixel is a source
+    pixel (`_aligned`); OpenCV's affine or perspective call; its `remap` with every point listed, where there is an
+    elastic deformation; and NumPy's indexing for masks too long for OpenCV (`_gathered`).
+    """
 
     def __init__(
-        self, shape: tuple[int, ...], to_source: np.ndarray, size: tuple[int, int], bend: np.ndarray | None
+        self, shape: tuple[int, ...], to_source: np.ndarray, size: tuple[int, int], elastic: np.ndarray | None
     ) -> None:
         self.size = size
-        self.aligned = to_source if bend is None and _is_aligned(to_source) else None
+        self.aligned = to_source if elastic is None and _is_aligned(to_source) else None
         if self.aligned is None:
-            self.window = window(shape, to_source, size, bend)
+            # Only the part of the source that the view sees is blurred and handed to OpenCV.
+            self.window = window(shape, to_source, size, elastic)
             self.to_source = shifted(to_source, self.window)
-            self.points = None if bend is None else _points(self.to_source, size, bend)
+            self.points = None if elastic is None else _points(self.to_source, size, elastic)
 
     def image(self, image: np.ndarray, border: Border, fill: Fill) -> np.ndarray:
-        """Resample an image bilinearly, low-passed where it shrinks."""
+        """Resample an image bilinearly, blurred first where it shrinks."""
         value = np.broadcast_to(np.asarray(fill, np.float64), image.shape[2])
         if self.aligned is not None:
             return _aligned(image, self.aligned, self.size, border, value)
-        source, (u, v) = low_passed(image[self.window.slices], self.to_source, self.size)
+        source, (u, v) = antialiased(image[self.window.slices], self.to_source, self.size)
         to_source, points = self.to_source, self.points
         if max(u, v) > 1:
-            # The first averaged pixel's centre lies (u - 1) / 2 source pixels from the first source pixel's.
+            # The source now consists of averages of u x v pixels: the map is continued into these. The first averaged
+            # pixel's centre lies (u - 1) / 2 source pixels from the first source pixel's.
             inward = np.array([[1 / u, 0, (1 / u - 1) / 2], [0, 1 / v, (1 / v - 1) / 2], [0, 0, 1]])
             to_source = (inward @ square(to_source))[: len(to_source)]
             points = points and (points[0] / u + inward[0, 2], points[1] / v + inward[1, 2])
@@ -146,16 +164,21 @@ class _Placing:
 
 
 def window(
-    shape: tuple[int, ...], to_source: np.ndarray, size: tuple[int, int], bend: np.ndarray | None = None
+    shape: tuple[int, ...], to_source: np.ndarray, size: tuple[int, int], elastic: np.ndarray | None = None
 ) -> Window:
-    """The part of an image of `shape` (H, W) that a view needs; the rest has no influence on it, whatever the border.
+    """Find the part of an image of `shape` (H, W) that a view needs; the rest has no influence on it.
 
-    It ends short of the image's edge only on sides that the view and its low-pass stay away from.
+    That holds for every border: the window ends short of the image's edge only on sides that the view and its
+    antialiasing blur stay away from.
     """
-    reach = 0.0 if bend is None else max(cv2.norm(bend[:, :, axis], cv2.NORM_INF) for axis in range(2))
+    reach = 0.0 if elastic is None else max(cv2.norm(elastic[:, :, axis], cv2.NORM_INF) for axis in range(2))
+    # The view's outline is straight in the source too, so its corners bound it; elastic shifts reach beyond by as much
+    # as the longest of them.
     points = apply(to_source, corners(size, reach))
     if points is None:
         return Window(0, 0, shape[0], shape[1])
+    # More than the blur reaches (2.3 standard deviations, each half of the footprint's length) and the blocks averaged
+    # before it; the bilinear kernel needs a pixel more.
     margin = math.ceil(3 * math.sqrt(footprint(to_source, size).trace())) + 2
     spans = []
     for values, length in ((points[1], shape[0]), (points[0], shape[1])):
@@ -169,7 +192,7 @@ def window(
 
 
 def shifted(to_source: np.ndarray, part: Window) -> np.ndarray:
-    """The map into a window of the source."""
+    """Turn a map into the source into the map into a window of it."""
     if to_source.shape[0] == 2:
         return np.column_stack([to_source[:, :2], to_source[:, 2] - (part.left, part.top)])
     return np.asarray(np.array([[1.0, 0, -part.left], [0, 1, -part.top], [0, 0, 1]]) @ to_source)
@@ -185,10 +208,10 @@ def apply(to_source: np.ndarray, points: np.ndarray) -> np.ndarray | None:
     return np.asarray(mapped[:2] / mapped[2])
 
 
-def _points(to_source: np.ndarray, size: tuple[int, int], bend: np.ndarray) -> Points:
+def _points(to_source: np.ndarray, size: tuple[int, int], elastic: np.ndarray) -> Points:
     """The source point of each view pixel."""
-    x = bend[:, :, 0] + np.arange(size[1], dtype=np.float32)
-    y = bend[:, :, 1] + np.arange(size[0], dtype=np.float32)[:, None]
+    x = elastic[:, :, 0] + np.arange(size[1], dtype=np.float32)
+    y = elastic[:, :, 1] + np.arange(size[0], dtype=np.float32)[:, None]
     spare = np.empty_like(x)
     rows = []
     for a, b, c in to_source.astype(np.float32):
@@ -212,7 +235,7 @@ def _gathered(mask: np.ndarray, points: Points) -> np.ndarray:
 
 
 def square(to_source: np.ndarray) -> np.ndarray:
-    """A map as 3 x 3."""
+    """Write a map as 3 x 3."""
     return to_source if len(to_source) == 3 else np.vstack([to_source, [0, 0, 1]])
 
 
@@ -226,7 +249,7 @@ def _is_aligned(to_source: np.ndarray) -> bool:
 def _aligned(
     source: np.ndarray, to_source: np.ndarray, size: tuple[int, int], border: Border, fill: np.ndarray
 ) -> np.ndarray:
-    """A view that shows pixels as they are."""
+    """Show pixels as they are, by slicing; with `reflect` the same pixels that OpenCV would take."""
     ends = to_source[:, :2] @ corners(size) + to_source[:, 2:]
     (left, top), (right, bottom) = ends.min(1).astype(int), ends.max(1).astype(int)
     height, width = source.shape[:2]
