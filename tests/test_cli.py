@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 import maskwright
+from maskwright import runs
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(maskwright.__file__).parents[1])}
 TINY = [
@@ -171,3 +173,47 @@ def test_every_verb_has_help_with_an_example(verb: str) -> None:
     shown = run(verb, "--help").stdout
     assert "Example:" in shown
     assert f"maskwright {verb}" in shown
+
+
+def test_errors_of_the_disk_are_explained(discs: Path, tmp_path: Path) -> None:
+    folder, afile = tmp_path / "run", tmp_path / "afile"
+    afile.write_text("")
+    run("train", discs, "--out", folder, "--steps", "2", *TINY)
+    commands: list[list[str | Path]] = [
+        ["predict", folder, discs, "--out", afile],
+        ["predict", folder, discs, "--out", afile / "below"],
+        ["evaluate", folder, discs, "--out", afile],
+        ["check", discs, "--out", afile],
+        ["convert", discs, afile / "below", "--to", "coco"],
+        ["preview", discs, "--out", afile / "a.png"],
+        ["compare", folder, folder, "--out", afile / "a.html"],
+    ]
+    for words in commands:
+        told = run(*words, code=2).stderr
+        assert "afile" in told or "compare" in words, told
+
+    # A link whose target is gone is named, and the others are predicted.
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "zz.png").symlink_to(tmp_path / "gone.png")
+    shutil.copy(next((discs / "images").iterdir()), tmp_path / "new" / "a.png")
+    assert "zz.png" in run("predict", folder, tmp_path / "new", "--out", tmp_path / "out", code=1).stderr
+    assert (tmp_path / "out/masks/a.png").exists()
+
+
+def test_a_full_disk_is_explained(discs: Path, tmp_path: Path) -> None:
+    # A limit on the size of files stands for a disk that is full.
+    program = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)),) * 2)\n"
+        "from maskwright.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "6000", "train", discs, "--out", tmp_path / "run", "--steps", "2", *TINY],
+        env=ENVIRONMENT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "model.safetensors" in done.stderr or "plan.toml" in done.stderr
+    assert not [path for path in (tmp_path / "run").rglob(".*") if path.name != runs.LOCK]

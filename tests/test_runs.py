@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from maskwright import runs
-from maskwright.errors import RunError
+from maskwright.errors import RunError, RunWarning, explained
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
@@ -85,3 +86,36 @@ def test_a_run_in_use_is_refused_and_freed_when_its_process_dies(tmp_path: Path)
         holder.wait()
     with runs.locked(tmp_path):
         pass
+
+
+def test_a_file_system_without_locks_is_said_and_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(file: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(runs, "_lock", none)
+    with pytest.warns(RunWarning, match=r"cannot be locked \(Function not implemented\)"), runs.locked(tmp_path):
+        pass
+
+
+def test_errors_of_the_system_name_the_file_that_was_meant(tmp_path: Path) -> None:
+    def full(path: Path) -> None:
+        with runs.replacing(path):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match="No space") as caught:
+        full(tmp_path / "a.json")
+    told = explained(caught.value)
+    assert str(told).startswith(f"{tmp_path / 'a.json'}: No space left on device. Free some space")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "afile").write_text("")
+    with pytest.raises(OSError, match="afile"):
+        runs.require_writable(tmp_path / "afile" / "below")
+
+
+def test_no_permissions_are_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path, mode: int) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(Path, "chmod", refused)
+    runs.write_text(tmp_path / "a.txt", "a")
+    assert (tmp_path / "a.txt").read_text() == "a"

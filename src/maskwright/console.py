@@ -5,7 +5,9 @@ Messages go to standard error and results to standard output, so that `--json` o
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,13 +17,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from maskwright.training.loop import Status
 
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""What a terminal obeys instead of showing it, but for tabs and line ends."""
 LINE_EVERY = 10.0
 """Seconds between progress lines when the output is no terminal."""
 
 
+def show_anything() -> None:
+    """Let output of any encoding show what it can, and a question mark for the rest: no work is lost to a dash."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def visible(text: str) -> str:
+    """The text with control characters escaped: a name of a file must not steer the terminal."""
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 def say(text: str) -> None:
     """A message for the user."""
-    _console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+    _console(stderr=True).print(visible(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def print_json(content: Any) -> None:
@@ -35,12 +51,19 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     from rich.text import Text
 
     content = [list(row) for row in rows]
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
+    table = Table(
+        title=Text(visible(title)),
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+        box=None,
+        pad_edge=False,
+    )
     for place, name in enumerate(columns):
         numeric = bool(content) and all(_is_number(row[place]) for row in content)
-        table.add_column(name, justify="right" if numeric else "left", no_wrap=place == 0)
+        table.add_column(Text(visible(name)), justify="right" if numeric else "left", no_wrap=place == 0)
     for row in content:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(visible(cell)) for cell in row))
     _console(stderr=stderr).print(table)
 
 
@@ -52,7 +75,11 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         with Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
         ) as progress:
             task = progress.add_task(what, total=None)
             yield lambda done, total: progress.update(task, completed=done, total=total)
@@ -91,7 +118,9 @@ def training(shown: bool = True) -> Iterator[Callable[[Status], None]]:
     if console.is_terminal:
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-        with Progress(BarColumn(), TaskProgressColumn(), TextColumn("{task.description}"), console=console) as progress:
+        with Progress(
+            BarColumn(), TaskProgressColumn(), TextColumn("{task.description}", markup=False), console=console
+        ) as progress:
             task = progress.add_task("reading", total=1.0)
             yield lambda status: progress.update(task, completed=status.share, description=text(status))
         return

@@ -1,7 +1,8 @@
 """Every mistake a user can make, as an exception whose text says what came, what was expected and what to do.
 
-MaskwrightError                    the command line prints its text and exits 2, without a traceback
+MaskwrightError                    the command line prints its text and exits with its code, 2, without a traceback
 ├── DataError                      something about the images or masks that were given
+│   ├── FailedFilesError            some files failed, the others are done: exit code 1
 │   ├── EmptyDataError             no image where images were expected
 │   ├── PairingError               an image without a mask, a mask without an image, two files for one name
 │   ├── SizeMismatchError          an image and its mask (or valid mask) of different sizes
@@ -16,31 +17,37 @@ MaskwrightError                    the command line prints its text and exits 2,
 └── TrainingError                  training that cannot go on: a loss that is not finite, no memory
 
 InputWarning                       an image unlike the training data: still predicted, but said aloud
+RunWarning                         something about the machine or the disk that does not stop the work
 """
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 __all__ = [
     "ClassTableError",
     "DataError",
     "EmptyDataError",
+    "FailedFilesError",
     "InputWarning",
     "MaskwrightError",
     "ModelError",
     "PairingError",
     "ProjectError",
     "RunError",
+    "RunWarning",
     "SettingError",
     "SizeMismatchError",
     "StaleRevisionError",
     "TrainingError",
     "UndeclaredValueError",
     "UnreadableFileError",
+    "explained",
     "listed",
 ]
 
@@ -64,6 +71,9 @@ class MaskwrightError(ValueError):
     The text is the three sentences in turn. Programs read the fields; nobody takes the text apart.
     """
 
+    code: ClassVar[int] = 2
+    """What the command line exits with."""
+
     def __init__(self, what: str, *, expected: str = "", remedy: str = "", file: Path | None = None) -> None:
         super().__init__(" ".join(part for part in (what, expected, remedy) if part))
         self.what, self.expected, self.remedy, self.file = what, expected, remedy, file
@@ -75,6 +85,12 @@ class MaskwrightError(ValueError):
 
 class DataError(MaskwrightError):
     """Something about the images or masks that were given."""
+
+
+class FailedFilesError(DataError):
+    """Some files failed; the others are done."""
+
+    code: ClassVar[int] = 1
 
 
 class EmptyDataError(DataError):
@@ -127,3 +143,32 @@ class TrainingError(MaskwrightError):
 
 class InputWarning(UserWarning):
     """An image is unlike the training data, so that its prediction may be poor."""
+
+
+class RunWarning(UserWarning):
+    """Something about the machine or the disk that does not stop the work."""
+
+
+REMEDIES = {
+    errno.ENOSPC: "Free some space, or write to another disk with --out.",
+    errno.EDQUOT: "Free some space, or write to another disk with --out.",
+    errno.EFBIG: "Files may not be this large here: write to another disk with --out.",
+    errno.EROFS: "Choose a place that can be written to with --out.",
+    errno.EACCES: "Ask for the permission, or choose another place with --out.",
+    errno.EPERM: "Ask for the permission, or choose another place with --out.",
+    errno.ENOTDIR: "A file stands where a folder was expected: choose another place with --out.",
+    errno.EEXIST: "A file stands where a folder was expected: choose another place with --out.",
+    errno.EISDIR: "A folder stands where a file was expected: choose another name.",
+    errno.ENOENT: "Look whether the path is right, and its disk is there.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+    errno.EMFILE: "Too many files are open: raise the limit with ulimit -n.",
+}
+"""What to do about an error of the operating system, by its number."""
+
+
+def explained(error: OSError) -> MaskwrightError:
+    """An error of the operating system as one that names the file and says what to do."""
+    file = None if error.filename is None else Path(os.fsdecode(error.filename))
+    what = error.strerror or str(error) or type(error).__name__
+    remedy = REMEDIES.get(error.errno or 0, "Look at the disk, then give the same command again.")
+    return MaskwrightError(f"{what}." if file is None else f"{file}: {what}.", remedy=remedy, file=file)

@@ -12,18 +12,20 @@ RUN/report.html         the page to read
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
 
-from maskwright.errors import RunError
+from maskwright.errors import RunError, RunWarning
 
 SCHEMA = 1
 RUN = "run.json"
@@ -35,6 +37,8 @@ LOG = "log.jsonl"
 EVALUATIONS = "evaluations"
 REPORT = "report.html"
 LOCK = ".lock"
+TAKEN = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
+"""What systems say where another process holds a lock; anything else is a file system that has none."""
 
 
 @contextmanager
@@ -50,12 +54,29 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~umask())
+        with suppress(PermissionError, NotImplementedError):  # shared drives and mounted buckets know no permissions
+            temporary.chmod(0o666 & ~umask())
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, str(temporary)):
+            error.filename = str(path)  # a full disk is told of a file that nobody has named
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def require_writable(folder: Path) -> None:
+    """Make a folder of results and try to write into it, before hours of work; raises OSError, naming it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"written")
+            file.flush()
+    except OSError as error:
+        error.filename = str(folder)
+        raise
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -135,7 +156,12 @@ def locked(folder: Path) -> Iterator[None]:
     with (folder / LOCK).open("a+") as file:
         try:
             _lock(file)
-        except OSError:
+        except OSError as error:
+            if error.errno not in TAKEN:
+                text = f"{folder} cannot be locked ({error.strerror}): let no second process write into it."
+                warnings.warn(text, RunWarning, stacklevel=4)
+                yield
+                return
             file.seek(0)
             holder = file.read().strip() or "another process"
             raise RunError(

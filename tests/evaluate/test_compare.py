@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,6 +34,7 @@ def evaluation(
     evaluated: str = "2026-01-01T00:00:00+0000",
     groups: Sequence[str] = (),
     unlabelled: int = 0,
+    refinements: Mapping[str, Any] = {},
 ) -> Evaluation:
     """An evaluation of images of one row, whose pixels are those of the 2 x 2 matrices and the unlabelled ones."""
     matrices = np.array(confusions, np.int64)
@@ -51,6 +53,7 @@ def evaluation(
         membranes=None,
         membrane_reason="",
         groups=tuple(groups),
+        refinements=refinements,
     )
 
 
@@ -165,6 +168,18 @@ def test_the_newest_data_that_all_have_are_compared(tmp_path: Path) -> None:
     assert common_evaluations([one, two], "/data/old").first.data == "/data/old"
     with pytest.raises(RunError, match=r"not all evaluated on /data/other. Found evaluations of:\n.*one: /data/old"):
         common_evaluations([one, two], "/data/other")
+
+
+def test_what_was_asked_of_the_models_tells_evaluations_apart(tmp_path: Path) -> None:
+    crf = {"crf": {"iterations": 10}}
+    refined = evaluation(SECOND, evaluated="2026-02-01T00:00:00+0000", refinements=crf)
+    one, two = saved(tmp_path / "one", evaluation(FIRST)), saved(tmp_path / "two", evaluation(FIRST), refined)
+    assert common_evaluations([one, two]).miou["two"].value == 0
+    both = common_evaluations([two, saved(tmp_path / "three", refined)])
+    assert "(with crf)" in both.tables()[0][0]
+    assert both.to_json()["refinements"] == crf
+    with pytest.raises(RunError, match=r"only: /data/cells \(with crf\)\n.*with the same DATA and options"):
+        common_evaluations([one, saved(tmp_path / "only", refined)])
 
 
 def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, write_pairs: Callable[...,
     """A data folder, and a run of two folds on it; not to be changed."""
     folder = tmp_path_factory.mktemp("out-of-fold")
     data = write_pairs(folder / "discs", 6)
-    folds.start(folder / "run", data, Settings(training=TINY), started=time.time())
+    folds.start(folder / "run", data, Settings(training=TINY), started=time.monotonic())
     return data, folder / "run"
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -370,3 +372,102 @@ def test_settings_beside_a_hub_file_tell_its_statistics(tmp_path: Path) -> None:
 def test_licences_are_of_networks_and_encoders() -> None:
     assert set(ENCODERS) <= set(LICENCES)
     assert set(LICENCES) <= {*ENCODERS, *MODELS}
+
+
+HEAD = {"decode_head.conv_seg.weight": torch.zeros(19, 4, 1, 1)}
+PREFIXED: dict[str, Callable[[Any], Any]] = {
+    "plain.pth": lambda state: state,
+    "dataparallel.pth": lambda state: {f"module.{name}": tensor for name, tensor in state.items()},
+    "compiled.ckpt": lambda state: {"state_dict": {f"model._orig_mod.{name}": t for name, t in state.items()}},
+    "backbone.pth": lambda state: {
+        "meta": {},
+        "state_dict": {f"backbone.{name}": t for name, t in state.items()} | HEAD,
+    },
+    "smp.pth": lambda state: {f"encoder.{name}": t for name, t in state.items()} | HEAD,
+    "key.pth": lambda state: {"epoch": 3, "model_state_dict": state},
+    "best.pth.tar": lambda state: {"epoch": 3, "state_dict": state},
+}
+
+
+@pytest.mark.parametrize("name", PREFIXED)
+def test_prefixes_that_other_tools_add_are_taken_off(tmp_path: Path, name: str) -> None:
+    encoder, network = build_encoder("resnet18", 3, width=4), build("fcn8s", 3, 2, {"width": 4})
+    torch.save(PREFIXED[name](encoder.state_dict()), tmp_path / name)
+    origin = load_pretrained(network, tmp_path / name)
+    assert equal(network.get_submodule("encoder"), encoder)
+    assert ("every name without" in origin.description) == (name in list(PREFIXED)[1:5])
+
+
+def test_a_whole_network_s_prefix_is_taken_off(tmp_path: Path) -> None:
+    trained, network = build("fcn8s", 3, 2, {"width": 4}), build("fcn8s", 3, 2, {"width": 4})
+    torch.save({f"module.{name}": tensor for name, tensor in trained.state_dict().items()}, tmp_path / "whole.pth")
+    load_pretrained(network, tmp_path / "whole.pth")
+    assert equal(network, trained)
+
+
+def test_names_of_nothing_known_are_still_listed(tmp_path: Path) -> None:
+    torch.save({"module.backbone.odd": torch.zeros(2)}, tmp_path / "odd.pth")
+    with pytest.raises(ModelError, match=r"1 unexpected: module.backbone.odd"):
+        load_pretrained(build("fcn8s", 3, 2, {"width": 4}), tmp_path / "odd.pth")
+
+
+def run_of(folder: Path, name: str, classes: Sequence[str], options: dict[str, Any]) -> Segmenter:
+    """A run with random weights, as far as loading looks at it."""
+    network = {"name": name, "options": options, "channels": 3, "classes": len(classes), "per_image": False}
+    segmenter = Segmenter(build(name, 3, len(classes), options), mean=[0.0] * 3, std=[1.0] * 3)
+    with torch.no_grad():
+        for parameter in segmenter.parameters():
+            parameter.uniform_(-0.5, 0.5)
+    save_weights(segmenter, folder / "model.safetensors")
+    table = [{"name": one, "value": value} for value, one in enumerate(classes)]
+    (folder / "run.json").write_text(json.dumps({"network": network, "classes": {"class": table}}))
+    return segmenter
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("compact-2", {"widths": [6, 8]}),
+        ("fcn8s", {"width": 4}),
+        ("unet", {"widths": [4, 8]}),
+        ("dilated8", {"width": 1}),
+    ],
+)
+def test_rows_of_classes_go_with_their_names(tmp_path: Path, name: str, options: dict[str, Any]) -> None:
+    before = run_of(tmp_path, name, ("bg", "car", "tree"), options).eval()
+    network = build(name, 3, 4, options).eval()
+    origin = load_pretrained(network, tmp_path, ("tree", "new", "bg", "car"))
+    assert "kept tree, bg, car; starting anew new" in origin.description
+    x_BCHW = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        expected, found = before.network(x_BCHW), network(x_BCHW)
+    if name in ("dilated8", "unet"):
+        return  # these mix the classes once more, so a new one changes the answers of the others
+    torch.testing.assert_close(found[:, [2, 3, 0]], expected)
+
+
+def test_classes_in_another_order_answer_the_same(tmp_path: Path) -> None:
+    cases: list[tuple[str, dict[str, Any]]] = [
+        ("compact-2", {"widths": [6, 8]}),
+        ("dilated8", {"width": 1}),
+        ("unet", {"widths": [4, 8]}),
+    ]
+    for name, options in cases:
+        before = run_of(tmp_path, name, ("bg", "car", "tree"), options).eval()
+        network = build(name, 3, 3, options).eval()
+        load_pretrained(network, tmp_path, ("tree", "bg", "car"))
+        x_BCHW = torch.rand(1, 3, 64, 64)
+        with torch.no_grad():
+            torch.testing.assert_close(network(x_BCHW)[:, [1, 2, 0]], before.network(x_BCHW))
+
+
+def test_weights_that_are_no_numbers_are_neither_kept_nor_read(tmp_path: Path) -> None:
+    module = small()
+    torch.save({**module.state_dict(), "0.bias": torch.full((4,), torch.nan)}, tmp_path / "bad.pth")
+    with pytest.raises(ModelError, match=r"1 tensors with NaN or infinite numbers: 0.bias. Expected finite weights"):
+        load_weights(module, tmp_path / "bad.pth")
+    with torch.no_grad():
+        module.get_parameter("0.weight").fill_(torch.inf)
+    with pytest.raises(ModelError, match=r"0.weight"):
+        save_weights(module, tmp_path / "worse.safetensors")
+    assert not (tmp_path / "worse.safetensors").exists()

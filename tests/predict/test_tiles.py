@@ -17,6 +17,12 @@ def test_starts_meet_both_ends() -> None:
     assert starts(29, 16, 4) == [0, 6, 13]
 
 
+def test_tiles_begin_on_the_grid_and_end_with_the_image() -> None:
+    assert starts(2100, 1536, 256, 64) == [0, 512]
+    assert [tile[2:] for tile in cover((10, 2100), 1536, 256, 64)] == [(0, 1536), (512, 2100)]
+    assert starts(50, 16, 4, 4) == [0, 8, 20, 32]
+
+
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(2, 40), st.integers(0, 39))
 def test_tiles_cover_every_pixel_and_share_the_overlap(height: int, width: int, size: int, overlap: int) -> None:
     overlap = min(overlap, size - 1)

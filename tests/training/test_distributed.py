@@ -105,7 +105,7 @@ def work(data: Path, run: Path) -> dict[str, np.ndarray]:
     found["agreed"] = np.array([*agreed[0], *agreed[1]])
     for name, parameter in prepared.segmenter.named_parameters():
         found[f"start {name}"] = parameter.detach().numpy().copy()
-    session.start(run, prepared, started=time.time())
+    session.start(run, prepared, started=time.monotonic())
     return found
 
 

@@ -42,11 +42,11 @@ PLAIN = Training(
 
 def fit(data: Path, run: Path, training: Training = PLAIN, say: Callable[[str], None] = lambda text: None) -> Progress:
     prepared = session.prepare(data, Settings(training=training))
-    return session.start(run, prepared, started=time.time(), say=say)
+    return session.start(run, prepared, started=time.monotonic(), say=say)
 
 
 def resume(run: Path, show: Callable[[loop.Status], None] = lambda status: None) -> Progress:
-    return session.resume(run, started=time.time(), show=show)
+    return session.resume(run, started=time.monotonic(), show=show)
 
 
 def logged(run: Path, kind: str) -> list[dict[str, Any]]:
@@ -309,7 +309,7 @@ def test_what_cannot_be_continued_is_refused(copy: Path) -> None:
 
 def test_the_share_never_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("maskwright.training.clock.time.time", lambda: now[0])
+    monkeypatch.setattr("maskwright.training.clock.time.monotonic", lambda: now[0])
     clock, budget = Clock(started=90.0, before=5.0), Budget(minutes=1)
     done = Progress(begun=10.0, validation_seconds=3.0)
     assert clock.elapsed() == 15

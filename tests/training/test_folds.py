@@ -36,7 +36,7 @@ def train(
     say: Callable[[str], None] = lambda text: None,
     show: Callable[[Status], None] = lambda status: None,
 ) -> list[Progress]:
-    return folds.start(run, data, Settings(training=training), started=time.time(), say=say, show=show)
+    return folds.start(run, data, Settings(training=training), started=time.monotonic(), say=say, show=show)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_a_stopped_run_goes_on_where_it_was(trained: tuple[Path, Path], tmp_path
     done = train(data, run, say=spoken.append, show=stop)
     assert [(one.finished, one.step) for one in done] == [(True, 6), (False, 2)]
     spoken.clear()
-    resumed = folds.resume(run, started=time.time(), say=spoken.append)
+    resumed = folds.resume(run, started=time.monotonic(), say=spoken.append)
     assert [one.finished for one in resumed] == [True, True]
     assert [text for text in spoken if text.startswith("Fold")] == ["Fold 2 of 3", "Fold 3 of 3"]
     assert_same(run, whole)
@@ -114,7 +114,7 @@ def test_a_killed_run_goes_on_where_it_was(
 
     with pytest.raises(Killed):
         train(data, run, show=kill)
-    done = folds.resume(run, started=time.time())
+    done = folds.resume(run, started=time.monotonic())
     assert len(done) == FOLDS
     assert_same(run, whole)
     content = runs.read_run(run)
@@ -130,7 +130,7 @@ def test_a_kill_between_the_last_state_and_the_scores_loses_nothing(copy: Path, 
     runs.write_json(first / runs.RUN, runs.read_run(first) | {"scores": {}})
     for folder in fold_runs(copy)[1:]:
         shutil.rmtree(folder)
-    folds.resume(copy, started=time.time())
+    folds.resume(copy, started=time.monotonic())
     assert_same(copy, trained[1])
     whole = runs.read_run(trained[1])
     again = runs.read_run(copy)
@@ -152,7 +152,7 @@ def test_prediction_is_the_mean_of_the_members(trained: tuple[Path, Path]) -> No
 
 def test_continuing_gives_each_fold_more_steps(copy: Path) -> None:
     folds.extend(copy, "4steps")
-    done = folds.resume(copy, started=time.time())
+    done = folds.resume(copy, started=time.monotonic())
     assert [(one.finished, one.step) for one in done] == [(True, 10)] * FOLDS
     content = runs.read_run(copy)
     scores = [runs.read_run(folder)["scores"]["validation_miou"] for folder in fold_runs(copy)]
@@ -177,7 +177,7 @@ def test_the_minutes_are_shared_among_the_folds(trained: tuple[Path, Path], tmp_
         raise Enough
 
     with pytest.raises(Enough):
-        folds.start(tmp_path / "run", data, given, started=time.time(), show=stop)
+        folds.start(tmp_path / "run", data, given, started=time.monotonic(), show=stop)
     assert runs.read_run(tmp_path / "run" / runs.FOLDS / "0")["settings"]["training"]["minutes"] == pytest.approx(0.2)
 
 
@@ -186,8 +186,8 @@ def test_moved_data_is_found_where_it_is_said_to_be(trained: tuple[Path, Path], 
     content = runs.read_run(copy)
     runs.write_json(copy / runs.RUN, content | {"data": {"path": str(tmp_path / "gone")}})
     with pytest.raises(MaskwrightError, match="gone"):
-        folds.resume(copy, started=time.time())
-    folds.resume(copy, data=trained[0], started=time.time())
+        folds.resume(copy, started=time.monotonic())
+    folds.resume(copy, data=trained[0], started=time.monotonic())
     assert_same(copy, trained[1])
     assert runs.read_run(copy)["data"]["path"] == str(trained[0].resolve())
 
@@ -195,7 +195,7 @@ def test_moved_data_is_found_where_it_is_said_to_be(trained: tuple[Path, Path], 
 def test_what_cannot_be_is_refused(trained: tuple[Path, Path], copy: Path, tmp_path: Path) -> None:
     data, run = trained
     with pytest.raises(RunError, match=r"is finished: all 3 folds are trained. `maskwright evaluate "):
-        folds.resume(run, started=time.time())
+        folds.resume(run, started=time.monotonic())
     with pytest.raises(SettingError, match=r"folds = 9: the data has 8 sample\(s\)"):
         train(data, tmp_path / "many", dataclasses.replace(TINY, folds=9))
     shutil.rmtree(fold_runs(copy)[2])

@@ -7,6 +7,10 @@ import sys
 
 import pytest
 
+from maskwright.errors import SettingError
+from maskwright.imaging.memory import free_memory
+from maskwright.training import memory
+
 PROGRAM = """
 import resource, sys
 import numpy as np
@@ -31,3 +35,13 @@ def test_large_blocks_are_used_again() -> None:
     assert faults["keep"] < pages, "at most one array's pages are touched for the first time"
     # By default every array is mapped anew; huge pages may make the faults few, so only the order is certain.
     assert faults["keep"] <= faults["plain"]
+
+
+def test_views_beyond_the_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert free_memory() > 0
+    monkeypatch.setattr(memory, "free_memory", lambda: 2**30)
+    # 1024 x 1024 pixels: 10 views of (4 x 3 + 8) bytes, and 2 x 4 x 5 bytes of logits and their gradients: 240 MiB.
+    memory.refuse_beyond_memory((1024, 1024), 10, 1.0, 3, 5)
+    with pytest.raises(SettingError, match=r"50 view\(s\) of 1024 x 1024 pixels need 1.0 GiB .* and 1.0 GiB are free"):
+        memory.refuse_beyond_memory((1024, 1024), 50, 1.0, 3, 5)
+    memory.refuse_beyond_memory((1024, 1024), 50, 0.5, 3, 5)

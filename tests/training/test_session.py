@@ -14,12 +14,16 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import tifffile
+from PIL import Image
 from safetensors.numpy import load_file
 
 import maskwright
 from maskwright import runs
+from maskwright.augment.loader import default_workers
+from maskwright.cli.training import process_start
 from maskwright.config import Preparation, Settings, Training
 from maskwright.errors import ClassTableError, DataError, ModelError, RunError, SettingError, TrainingError
 from maskwright.training import session
@@ -34,7 +38,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(maskwright.__file__).parents
 
 def fit(data: Path, run: Path, training: Training = TINY, **sections: Preparation) -> Progress:
     prepared = session.prepare(data, Settings(training=training, **sections))  # type: ignore[arg-type]
-    return session.start(run, prepared, started=time.time())
+    return session.start(run, prepared, started=time.monotonic())
 
 
 def command(*arguments: str) -> list[str]:
@@ -168,7 +172,7 @@ def test_resume_refuses_what_it_cannot_continue(discs: Path, tmp_path: Path) -> 
     fit(discs, run)
 
     def resume() -> None:
-        session.resume(run, started=time.time(), show=lambda status: None)
+        session.resume(run, started=time.monotonic(), show=lambda status: None)
 
     with pytest.raises(RunError, match=r"is finished: its budget of 12 steps is used up"):
         resume()
@@ -275,3 +279,38 @@ def test_one_class_is_refused(discs: Path, tmp_path: Path) -> None:
     (discs / "classes.toml").write_text('unlabelled = [0]\n[[class]]\nname = "disc"\nvalue = 7\n')
     with pytest.raises(ClassTableError, match=r"declares 1 class.* Expected two or more"):
         fit(discs, tmp_path / "run")
+
+
+def test_validation_without_a_labelled_pixel_is_refused(discs: Path, tmp_path: Path) -> None:
+    shutil.copytree(discs, tmp_path / "train")
+    for name in ("images", "masks"):
+        (tmp_path / "val" / name).mkdir(parents=True)
+    image = next((discs / "images").iterdir())
+    shutil.copy(image, tmp_path / "val/images/v.png")
+    with Image.open(next((discs / "masks").iterdir())) as mask:
+        Image.fromarray(np.full((mask.height, mask.width), 255, np.uint8)).save(tmp_path / "val/masks/v.png")
+    training = dataclasses.replace(TINY, val_share=None)
+    with pytest.raises(DataError, match=r"No validation image has a labelled pixel: .* all 1 looked at"):
+        session.prepare(tmp_path, Settings(training=training))
+
+
+def test_a_view_beyond_the_memory_is_refused_before_it_is_made(discs: Path) -> None:
+    training = dataclasses.replace(TINY, crop=(1_000_000, 1_000_000))
+    for steps in (2, None):
+        with pytest.raises(SettingError, match=r"1000000 x 1000000 pixels need"):
+            session.prepare(discs, Settings(training=dataclasses.replace(training, steps=steps)))
+
+
+def test_a_start_that_cannot_be_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic()
+    assert now - 600 < process_start() <= now + 1
+    for age in (-5000.0, 20000.0):
+        monkeypatch.setattr(psutil.Process, "create_time", lambda self, age=age: time.time() - age)
+        assert abs(process_start() - time.monotonic()) < 1
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: time.time() - 7)
+    assert abs(process_start() + 7 - time.monotonic()) < 1
+
+
+def test_a_machine_that_hides_its_affinity_has_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert [default_workers(device) > 0 for device in ("cpu", "mps", "cuda")] == [True] * 3

@@ -113,9 +113,14 @@ class View(NamedTuple):
     id: str
 
 
+def available_cores() -> int:
+    """Count the processor cores that this process may use; macOS and Windows tell only those that there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def default_workers(device: str) -> int:
     """Count the threads that make batches: one beside a CPU that trains and needs the cores; beside a GPU up to 8."""
-    return 1 if device == "cpu" else max(1, min(MOST_WORKERS, len(os.sched_getaffinity(0))))
+    return 1 if device == "cpu" else max(1, min(MOST_WORKERS, available_cores()))
 
 
 class Loader:

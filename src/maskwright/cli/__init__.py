@@ -13,19 +13,20 @@ from typing import TextIO
 from maskwright import console
 from maskwright.cli import data, networks, results, training
 from maskwright.cli.application import app
-from maskwright.errors import InputWarning, MaskwrightError
+from maskwright.errors import InputWarning, MaskwrightError, RunWarning, explained
 
 __all__ = ["app", "data", "main", "networks", "results", "training"]
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is printed without a traceback and exits 2."""
+    """Run the command line; a user's mistake is printed without a traceback and exits 2 (docs/exit-codes.md)."""
     warnings.showwarning = _show_warning
+    console.show_anything()
     try:
         app()
     except MaskwrightError as error:
         console.say(f"error: {error}")
-        sys.exit(2)
+        sys.exit(error.code)
     except KeyboardInterrupt:
         console.say("Stopped.")
         sys.exit(130)
@@ -33,6 +34,14 @@ def main() -> None:
         # The reader of a pipe, `head` say, has gone. Python would complain while flushing at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        console.say(f"error: {explained(error)}")
+        sys.exit(2)
+    except MemoryError as error:
+        console.say(
+            f"error: The memory does not suffice: {error or 'nothing is left'}. Give smaller images or settings."
+        )
+        sys.exit(2)
 
 
 def _show_warning(
@@ -43,7 +52,7 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    if issubclass(category, InputWarning):
+    if issubclass(category, (InputWarning, RunWarning)):
         console.say(f"warning: {message}")
     else:
         console.say(f"warning: {category.__name__}: {message} ({filename}:{lineno})")

@@ -7,7 +7,7 @@ from typing import Any
 
 from maskwright import console
 from maskwright.cli.application import Json, Switch, app
-from maskwright.errors import SettingError
+from maskwright.errors import SettingError, explained
 
 
 @app.command
@@ -50,6 +50,7 @@ def evaluate(
         if crf:
             raise SettingError("--crf needs DATA: out-of-fold scores are those of the models alone.")
         folder = out or run / runs.EVALUATIONS / out_of_fold.NAME
+        runs.require_writable(folder)
         with console.counting("evaluating") as progress:
             evaluation = out_of_fold.evaluate_out_of_fold(run, folder, progress=progress)
     else:
@@ -63,14 +64,18 @@ def evaluate(
             dataset = dataset.split(split)
             console.say(f"Scoring the {len(dataset.samples)} samples of {data / split}")
         folder = out or _evaluation_folder(run, data, split, "-crf" if crf else "")
+        runs.require_writable(folder)
         with console.counting("evaluating") as progress:
             evaluation = score(predictor, dataset, folder, progress=progress)
-    report = write_report(run)
     if json:
         console.print_json(evaluation.to_json())
     else:
         _print_tables(evaluation.tables())
-    console.say(f"Scores: {folder}\nReport: {report}")
+    console.say(f"Scores: {folder}")
+    try:
+        console.say(f"Report: {write_report(run)}")
+    except OSError as error:  # the run may lie where nobody writes; the scores are what was asked for
+        console.say(f"warning: no report. {explained(error)}")
 
 
 @app.command
@@ -108,8 +113,9 @@ def predict(
     fast
         One pass for each image, where the run averages mirrored ones: up to four times as fast, a little less accurate.
     """
+    from maskwright import runs
     from maskwright.predict.crf import CRFSettings
-    from maskwright.predict.files import find_images, predict_files
+    from maskwright.predict.files import Written, find_images, predict_files
     from maskwright.predict.predictor import Predictor
 
     if not images:
@@ -120,18 +126,23 @@ def predict(
         raise SettingError(f"--fast has no effect: {model} makes one pass for each image as it is. Leave it out.")
     predictor.flips = (False, False) if fast else predictor.flips
     folder = out or model / "predictions"
-    with console.counting("predicting") as progress:
-        written = predict_files(
-            predictor,
-            find_images(*images, say=console.say),
-            folder,
-            overlays=overlays,
-            probabilities=probabilities,
-            uncertainty=uncertainty,
-            progress=progress,
-        )
-    if json:
-        console.print_json([one.to_json() for one in written])
+    runs.require_writable(folder)
+    written: list[Written] = []
+    try:
+        with console.counting("predicting") as progress:
+            predict_files(
+                predictor,
+                find_images(*images, say=console.say),
+                folder,
+                overlays=overlays,
+                probabilities=probabilities,
+                uncertainty=uncertainty,
+                progress=progress,
+                each=written.append,
+            )
+    finally:  # what was predicted is told, whatever became of the rest
+        if json:
+            console.print_json([one.to_json() for one in written])
     console.say(
         f"Wrote {len(written)} mask(s) to {folder / 'masks'}"
         + (f" and overlays to {folder / 'overlays'}" if overlays else "")

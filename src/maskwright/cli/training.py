@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -21,6 +20,9 @@ from maskwright.cli.application import (
 )
 from maskwright.config import Augmentation, Preparation, Settings, Training
 from maskwright.errors import SettingError
+
+LONGEST_START = 600.0
+"""Seconds that imports may take, from a slow network drive; a process that is older has not just begun."""
 
 if TYPE_CHECKING:
     from maskwright.training.checkpoint import Progress
@@ -222,10 +224,15 @@ def _silent(text: str) -> None:
 
 
 def process_start() -> float:
-    """`time.time()` when this process began, so that a budget counts imports too; now, where the system cannot tell."""
+    """`time.monotonic()` when this process began, so that a budget counts imports too.
+
+    Now, where the system cannot tell, or tells what cannot be: a container may count from another moment than its host,
+    and the system's clock may have been set since.
+    """
+    import psutil
+
     try:
-        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-        uptime = float(Path("/proc/uptime").read_text().split()[0])
-        return time.time() - (uptime - int(fields[19]) / os.sysconf("SC_CLK_TCK"))
-    except (OSError, ValueError, IndexError, AttributeError):
-        return time.time()
+        age = time.time() - psutil.Process().create_time()
+    except (psutil.Error, OSError, ValueError):
+        age = 0.0
+    return time.monotonic() - (age if 0 <= age <= LONGEST_START else 0.0)

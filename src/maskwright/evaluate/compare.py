@@ -8,6 +8,7 @@ Legend: N images; K classes; R bootstrap resamples.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -103,6 +104,7 @@ class Comparison:
         classes = self.first.classes.names
         return {
             "data": self.first.data,
+            "refinements": self.first.refinements,
             "images": self.first.images,
             "interval_over": self.first.drawn,
             "models": {name: _number(evaluation.miou) for name, evaluation in self.evaluations.items()},
@@ -127,7 +129,7 @@ class Comparison:
         over = f"95 % paired bootstrap interval over {self.first.drawn}"
         return [
             (
-                f"{self.first.images} images of {self.first.data}",
+                f"{self.first.images} images of {self.first.data}{self.first.asked}",
                 ["model", "mIoU", f"difference from {base}", over, "verdict"],
                 whole,
             ),
@@ -147,24 +149,27 @@ class Comparison:
 def common_evaluations(folders: Sequence[Path], data: str | None = None) -> Comparison:
     """Find the newest data that all runs were evaluated on, and pair their evaluations image by image.
 
-    `data` chooses among several: the folder that was evaluated. Raises RunError if there is none in common, or the
-    images or classes differ.
+    Evaluations pair only if the same was asked of the models, a CRF for all or for none. `data` chooses among several:
+    the folder that was evaluated. Raises RunError if there is none in common, or the images or classes differ.
     """
-    found: list[dict[str, Evaluation]] = []
+    found: list[dict[_Key, Evaluation]] = []
     for folder in folders:
         runs.read_run(folder)
         loaded = [Evaluation.load(path.parent) for path in (folder / runs.EVALUATIONS).glob(f"*/{COUNTS}")]
-        found.append({one.data: one for one in sorted(loaded, key=lambda one: one.evaluated)})
+        found.append({_key(one): one for one in sorted(loaded, key=lambda one: one.evaluated)})
     shared = [key for key in found[0] if all(key in each for each in found[1:])]
     if data is not None:
         wanted = str(Path(data).resolve())
-        shared = [key for key in shared if key in (data, wanted)]
+        shared = [key for key in shared if key[0] in (data, wanted)]
     if not shared:
-        lists = "\n".join(f"{folder}: {', '.join(each) or 'none'}" for folder, each in zip(folders, found, strict=True))
+        lists = "\n".join(
+            f"{folder}: {', '.join(one.data + one.asked for one in each.values()) or 'none'}"
+            for folder, each in zip(folders, found, strict=True)
+        )
         on = "the same data" if data is None else data
         raise RunError(
             f"These runs were not all evaluated on {on}. Found evaluations of:\n{lists}\nRun `maskwright evaluate RUN "
-            "DATA` for each with the same DATA first."
+            "DATA` for each with the same DATA and options first."
         )
     chosen = max(shared, key=lambda key: min(each[key].evaluated for each in found))
     names = _distinct(folders)
@@ -228,6 +233,14 @@ def write_page(
         resamples=INTERVAL_RESAMPLES,
         galleries=galleries,
     )
+
+
+_Key = tuple[str, str]
+
+
+def _key(evaluation: Evaluation) -> _Key:
+    """The data, and what was asked of the model."""
+    return evaluation.data, json.dumps(evaluation.refinements, sort_keys=True)
 
 
 def _aligned(evaluation: Evaluation, first: Evaluation, first_name: str, name: str) -> Evaluation:

@@ -14,7 +14,8 @@ import csv
 import io
 import json
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -85,6 +86,8 @@ class Evaluation:
     membrane_reason: str
     notes: tuple[str, ...] = ()
     pictures: tuple[Picture, ...] = ()
+    refinements: Mapping[str, Any] = field(default_factory=dict)
+    """What was asked of the model besides its own way and changes masks, as `Predictor.refinements`."""
     groups: tuple[str, ...] = ()
     """What each image belongs to (video, slide, patient); empty if the data does not say."""
 
@@ -143,6 +146,11 @@ class Evaluation:
         """Pixel accuracy of each image; NaN where nothing is labelled."""
         return ratio(np.trace(self.confusions_NKK, axis1=1, axis2=2), self.confusions_NKK.sum((1, 2)))
 
+    @property
+    def asked(self) -> str:
+        """The refinements in words for titles, in front a blank; empty if there are none."""
+        return f" (with {', '.join(sorted(self.refinements))})" if self.refinements else ""
+
     def to_json(self) -> dict[str, Any]:
         """All scores as JSON can hold them; null stands for a class that gives no answer."""
         scores, names = self.scores, self.classes.names
@@ -173,6 +181,7 @@ class Evaluation:
             "unlabelled_pixels": int(self.unlabelled_N.sum()),
             "seconds_per_image": _number(float(self.seconds_N.mean())) if len(self.ids) else None,
             "data": self.data,
+            "refinements": self.refinements,
             "evaluated": self.evaluated,
             "classes": self.classes.to_dict(),
             "notes": list(self.notes),
@@ -207,12 +216,13 @@ class Evaluation:
                 )
         heads = ["class", "% of truth", "IoU", "Dice", "precision", "recall", f"boundary F1 ({self.tolerance} px)"]
         images = "1 image" if self.images == 1 else f"{self.images} images"
-        return [(f"{images} of {self.data}", heads, rows), ("", ["score", "value", "meaning"], whole)]
+        return [(f"{images} of {self.data}{self.asked}", heads, rows), ("", ["score", "value", "meaning"], whole)]
 
     def save(self, folder: Path) -> None:
         """Write the files of an evaluation (not its pictures), each atomically, `scores.json` last."""
         about = {
             "data": self.data,
+            "refinements": self.refinements,
             "evaluated": self.evaluated,
             "classes": self.classes.to_dict(),
             "tolerance": self.tolerance,
@@ -263,6 +273,8 @@ class Evaluation:
             return cls(
                 classes=ClassTable.from_dict(about["classes"], str(path)),
                 data=about["data"],
+                # Before it was recorded, the folder's name was all that told the CRF.
+                refinements=about.get("refinements", {"crf": {}} if folder.name.endswith("-crf") else {}),
                 evaluated=about["evaluated"],
                 ids=tuple(arrays["ids"].tolist()),
                 sizes_N2=arrays["sizes"],

@@ -110,6 +110,7 @@ def evaluate(
     evaluation = Evaluation(
         classes=classes,
         data=str(dataset.root.resolve()),
+        refinements=dict(getattr(predictor, "refinements", {})),
         evaluated=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         ids=tuple(sample.id for sample in samples),
         sizes_N2=sizes_N2,

@@ -10,6 +10,7 @@ from maskwright.datasets.formats import open_dataset
 from maskwright.datasets.samples import Dataset
 from maskwright.errors import RunError
 from maskwright.evaluate.evaluator import Evaluation, evaluate
+from maskwright.predict.crf import CRFSettings
 from maskwright.predict.predictor import Predictor
 
 NAME = "out-of-fold"
@@ -60,7 +61,13 @@ def evaluate_out_of_fold(run: Path, out: Path, *, progress: Callable[[int, int],
 
 
 def answerer_of(run: Path, predictor: Predictor, evaluation: Evaluation) -> Callable[[str], Predictor]:
-    """For each sample of an evaluation the model that segmented it: with folds the one that has not seen it."""
+    """For each sample of an evaluation the model that segmented it: with folds the one that has not seen it.
+
+    The predictor is asked for what the evaluation was.
+    """
+    asked = evaluation.refinements
+    predictor.crf = CRFSettings(**asked["crf"]) if "crf" in asked else None
+    predictor.flips = tuple(asked["flips"]) if "flips" in asked else predictor.flips
     if predictor.run["kind"] == "folds":
         models = OutOfFold(run)
         if models.predictors.keys() >= set(evaluation.ids):

@@ -18,15 +18,24 @@ from torch.nn import functional as F
 
 from maskwright.errors import ModelError
 
+Moments = tuple[torch.Tensor, torch.Tensor]
+"""Mean and variance of each channel of each image, float32, B x C x 1 x 1."""
+
+
+def moments_of(x_BCHW: torch.Tensor) -> Moments:
+    """Mean and variance by which `per_image` normalises."""
+    var_BC11, mean_BC11 = torch.var_mean(x_BCHW.to(torch.float32), (2, 3), correction=0, keepdim=True)
+    return mean_BC11, var_BC11
+
 
 class Segmenter(nn.Module):
     """Normalises, brings to the working scale, pads, runs the network, and undoes the last two.
 
     `mean` and `std` are per channel, in native values; they become float32 buffers of shape C x 1 x 1 and travel in the
     state dictionary. With `per_image`, each channel of each image is normalised by its own mean and deviation over the
-    pixels that are given (so a tile by the tile's); a constant channel becomes 0, and `mean` and `std` only say how
-    many channels there are. `scale` magnifies what the network sees; shrinking averages (antialiased), and the logits
-    are resized back.
+    pixels that are given, or by `moments` (a tile by its image's); a constant channel becomes 0, and `mean` and `std`
+    only say how many channels there are. `scale` magnifies what the network sees; shrinking averages (antialiased),
+    and the logits are resized back.
 
     Raises ModelError for statistics or a scale that cannot be meant.
     """
@@ -70,15 +79,25 @@ class Segmenter(nn.Module):
         """The loss weight of each auxiliary output that the network gives in training mode; mostly none."""
         return tuple(getattr(self.network, "auxiliary", ()))
 
-    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+    @property
+    def grid(self) -> int:
+        """Pixels of the image between places at which the network, scaled and strided, begins alike.
+
+        A tile that begins on a multiple of it is seen as its part of the whole image is.
+        """
+        step = self.stride * self._ratio.denominator
+        return step // math.gcd(step, self._ratio.numerator)
+
+    def forward(self, x_BCHW: torch.Tensor, moments: Moments | None = None) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """Native values of any real dtype, B x C x H x W, H and W from 1 -> float32 logits B x K x H x W.
 
         In training mode, a network with auxiliary outputs gives a tuple: the logits, then one more for each weight of
-        `auxiliary`. Raises ModelError for the wrong number of dimensions or channels, or for an image without pixels.
+        `auxiliary`. With `per_image`, `moments` are the mean and variance of the image that x is a part of; those of x
+        by default. Raises ModelError for the wrong number of dimensions or channels, or for an image without pixels.
         """
         self._check(x_BCHW)
         height, width = x_BCHW.shape[2:]
-        x_BChw = self.normalized(x_BCHW)
+        x_BChw = self.normalized(x_BCHW, moments)
         if self.scale != 1:
             x_BChw = _resized(x_BChw, self._scaled(height), self._scaled(width), shrinks=self.scale < 1)
         h, w = x_BChw.shape[2:]
@@ -99,12 +118,12 @@ class Segmenter(nn.Module):
         outputs = self.network(x_BChw)
         return tuple(map(restored, outputs)) if isinstance(outputs, tuple) else restored(outputs)
 
-    def normalized(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+    def normalized(self, x_BCHW: torch.Tensor, moments: Moments | None = None) -> torch.Tensor:
         """Native values -> float32 values of about zero mean and unit deviation, at the same size."""
         x_BCHW = x_BCHW.to(torch.float32)
         if not self.per_image:
             return (x_BCHW - self.mean).div_(self.std)
-        var_BC11, mean_BC11 = torch.var_mean(x_BCHW, (2, 3), correction=0, keepdim=True)
+        mean_BC11, var_BC11 = moments_of(x_BCHW) if moments is None else moments
         # A constant channel has no deviation, and rounding in a nearly constant one must not be blown up to a pattern.
         floor_BC11 = mean_BC11.abs() * 1e-6 + 1e-12
         return (x_BCHW - mean_BC11).div_(torch.maximum(var_BC11.sqrt(), floor_BC11))

@@ -8,7 +8,7 @@ common to all is here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
@@ -24,9 +24,13 @@ from maskwright.models.encoders import Encoder
 from maskwright.models.encoders.efficientnet_lite import EfficientNetLite
 from maskwright.models.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD
 from maskwright.models.encoders.timm import TimmEncoder
+from maskwright.models.tensor_files import refuse_not_finite, write_tensors
+from maskwright.models.transfer import move_classes, without_prefixes
 
 Kind = Literal["torchvision", "timm", "tensorflow", "keras", "hugging face", "maskwright"]
 TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt")
+KEYS = ("state_dict", "model", "model_state_dict", "model_state", "network", "net", "params")
+"""Where training programs put the tensors in what they save."""
 LISTED = 5
 NETWORK = "network."
 """What a Segmenter's state has before the names of its network's tensors."""
@@ -81,15 +85,27 @@ class Origin:
         return [unit * value for value in self.mean], [unit * value for value in self.std]
 
 
+UNKNOWN = Origin(
+    kind="maskwright",
+    mean=None,
+    std=None,
+    native=True,
+    description="weights of this network, without the statistics of the images that they were trained on",
+)
+
+
 def save_weights(module: nn.Module, path: Path) -> None:
-    """Write a module's parameters and persistent buffers as safetensors, atomically."""
+    """Write a module's parameters and persistent buffers as safetensors, atomically.
+
+    Raises ModelError if some are not finite, OSError if they cannot be written.
+    """
     # Clones, because safetensors refuses tensors that share memory, and takes no other layout than contiguous.
     state = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in module.state_dict().items()
     }
-    with runs.replacing(Path(path)) as temporary:
-        safetensors.torch.save_file(state, temporary)
+    refuse_not_finite(state, Path(path))
+    write_tensors(Path(path), state)
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
@@ -101,37 +117,43 @@ def load_weights(module: nn.Module, path: Path) -> None:
     _load(module, _of_network(state) if _is_run(module, state) else state, Path(path))
 
 
-def load_pretrained(network: nn.Module, path: Path | str) -> Origin:
+def load_pretrained(network: nn.Module, path: Path | str, classes: Sequence[str] = ()) -> Origin:
     """Read weights to start training from: those of the whole network, or of its encoder alone.
 
     `path` is a file, a run folder, or a name on the Hugging Face Hub: `hf://org/repo` or `hf://org/repo/file`. Known
     are weights of our own runs; Keras files of the classic U-Net; files whose names the network's own `convert` knows;
-    and ImageNet checkpoints of torchvision and timm for the network's `encoder`, see `load_encoder`. Returns what is
-    known of their normalisation. Raises ModelError as `load_weights`, `load_encoder` and `hub.fetch` do.
+    and ImageNet checkpoints of torchvision and timm for the network's `encoder`, see `load_encoder`. A prefix before
+    all names, or before all of the encoder's, is taken off. With the names of the network's `classes`, rows of a run's
+    last layers go to the classes of the same name; others start anew. Returns what is known of their
+    normalisation. Raises ModelError as `load_weights`, `load_encoder` and `hub.fetch` do.
     """
     path = _file(path)
     if path.suffix in keras_weights.SUFFIXES:
         keras_weights.load_keras(network, path)
         scaling = "Keras weights of the classic U-Net, and its scaling of images to 0..1"
         return _origin("keras", ((0.0,), (1.0,)), network.state_dict(), scaling)
-    state = read_weights(path)
-    if _is_run(network, state):
-        return _load_run(network, state, path)
-    if (convert := getattr(network, "convert", None)) is not None and (converted := convert(state)) is not None:
-        return _load_whole(
-            network, converted, path, "torchvision" if "backbone.conv1.weight" in state else "hugging face"
-        )
+    whole = read_weights(path)
     encoder = getattr(network, "encoder", None)
-    if isinstance(encoder, Encoder) and not any(name.startswith("encoder.") for name in state):
-        return _load_encoder(encoder, state, path)
-    _load(network, state, path)
-    return Origin(
-        kind="maskwright",
-        mean=None,
-        std=None,
-        native=True,
-        description="weights of this network, without the statistics of the images that they were trained on",
-    )
+    convert = getattr(network, "convert", None)
+    for prefix, state in without_prefixes(whole):
+        told = f"; every name without {prefix!r}" if prefix else ""
+        if _is_run(network, state):
+            origin = _load_run(network, state, path, classes)
+        elif convert is not None and (converted := convert(state)) is not None:
+            kind: Kind = "torchvision" if "backbone.conv1.weight" in state else "hugging face"
+            origin = _load_whole(network, converted, path, kind)
+        elif state.keys() == network.state_dict().keys():
+            _load(network, state, path)
+            origin = UNKNOWN
+        elif isinstance(encoder, Encoder) and _suits(encoder, state):
+            origin = _load_encoder(encoder, state, path)
+        else:
+            continue
+        return replace(origin, description=origin.description + told)
+    if isinstance(encoder, Encoder) and not any(name.startswith("encoder.") for name in whole):
+        return _load_encoder(encoder, whole, path)
+    _load(network, whole, path)
+    return UNKNOWN
 
 
 def load_encoder(encoder: Encoder, path: Path | str) -> Origin:
@@ -152,12 +174,12 @@ def load_encoder(encoder: Encoder, path: Path | str) -> Origin:
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
     """Read the tensors of a `.safetensors` file or a torch checkpoint, on the CPU.
 
-    A torch checkpoint may hold the state dictionary itself, or hold it as `state_dict` or `model`. It is read with
+    A torch checkpoint may hold the state dictionary itself, or hold it under one of `KEYS`. It is read with
     `weights_only=True`, which runs no code from the file. Raises ModelError if there is no such content.
     """
     if not path.is_file():
         raise ModelError(f"{path} does not exist. Expected a file of weights (.safetensors or .pth).")
-    if path.suffix not in (".safetensors", *TORCH_SUFFIXES):
+    if path.suffix not in (".safetensors", *TORCH_SUFFIXES) and not path.name.endswith(".pth.tar"):
         raise ModelError(
             f"{path} has the suffix {path.suffix!r}. Expected .safetensors, or {', '.join(TORCH_SUFFIXES)} for a "
             "torch checkpoint. Weights of other programs must be converted first."
@@ -174,7 +196,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
             f"{path} cannot be read as weights ({type(error).__name__}: {reason}). "
             "Expected plain tensors by name; a checkpoint with other objects in it must be saved anew as a state_dict."
         ) from None
-    for key in ("state_dict", "model"):
+    for key in KEYS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
             loaded = loaded[key]
     if not isinstance(loaded, Mapping) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
@@ -192,11 +214,27 @@ def _file(path: Path | str) -> Path:
     return path / runs.WEIGHTS if path.is_dir() else path
 
 
-def _load_run(network: nn.Module, state: dict[str, torch.Tensor], path: Path) -> Origin:
+def _suits(encoder: Encoder, state: dict[str, torch.Tensor]) -> bool:
+    own = encoder.state_dict()
+    return _fitted(encoder.convert(state), own).keys() == own.keys()
+
+
+def _load_run(network: nn.Module, state: dict[str, torch.Tensor], path: Path, classes: Sequence[str]) -> Origin:
     """Load what a run wrote; its statistics are of use unless each image was normalised by its own."""
-    _load(network, _of_network(state), path)
     beside = path.with_name(runs.RUN)
-    per_image = beside.is_file() and runs.read_json(beside).get("network", {}).get("per_image", False)
+    run = runs.read_json(beside) if beside.is_file() else {}
+    tensors, told = _of_network(state), ""
+    before = [one.get("name") for one in run.get("classes", {}).get("class", ())]
+    if classes and before and before != list(classes):
+        moved = move_classes(tensors, network.state_dict(), run["network"], before, classes)
+        tensors = moved.state
+        told = f"; rows of the last layer ({', '.join(moved.layers)}) by the classes' names: " + "; ".join(
+            f"{what} {', '.join(names)}"
+            for what, names in (("kept", moved.kept), ("starting anew", moved.anew))
+            if names
+        )
+    _load(network, tensors, path)
+    per_image = run.get("network", {}).get("per_image", False)
     known = "mean" in state and not per_image
     mean, std = (tuple(state[name].flatten().tolist()) if known else None for name in ("mean", "std"))
     return Origin(
@@ -204,7 +242,9 @@ def _load_run(network: nn.Module, state: dict[str, torch.Tensor], path: Path) ->
         mean=mean,
         std=std,
         native=True,
-        description="weights of an earlier run" + (", and the mean and deviation of its images" if known else ""),
+        description="weights of an earlier run"
+        + (", and the mean and deviation of its images" if known else "")
+        + told,
     )
 
 
@@ -302,6 +342,7 @@ def _load(module: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None
             ],
         ),
     ]
+    refuse_not_finite(state, path)
     if any(problems):
         raise ModelError(
             f"{path} does not fit this {type(module).__name__} of {len(expected)} tensors: "

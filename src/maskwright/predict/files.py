@@ -14,7 +14,7 @@ import numpy as np
 from maskwright import runs
 from maskwright.datasets.classes import UNLABELLED
 from maskwright.datasets.sources import Source
-from maskwright.errors import DataError, EmptyDataError, PairingError
+from maskwright.errors import DataError, EmptyDataError, FailedFilesError, PairingError
 from maskwright.imaging.images import IMAGE_SUFFIXES, split_suffix, write_mask, write_picture
 from maskwright.predict.predictor import Prediction, Predictor
 
@@ -150,11 +150,15 @@ def predict_files(
     probabilities: bool = False,
     uncertainty: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    each: Callable[[Written], None] = lambda written: None,
 ) -> list[Written]:
     """Predict images one after the other and write, for each, `out/masks/<stem>.png` and what else is asked for.
 
-    An image that cannot be read or does not suit the model does not stop the others: at the end a DataError names all
-    such images. Raises PairingError before anything is written if an output would overwrite an input.
+    `each` is called with what was written for an image, as soon as it is.
+
+    An image that cannot be read or does not suit the model does not stop the others: at the end a FailedFilesError
+    names all such images, or a DataError if none was predicted. Raises PairingError before anything is written if an
+    output would overwrite an input.
     """
     sources = {file.resolve() for image in images for file in image.source.files}
     for image in images:
@@ -199,11 +203,12 @@ def predict_files(
                 uncertainty=float(entropy[valid].mean()) if valid.any() else 0.0,
             )
         )
+        each(written[-1])
     progress(len(images), len(images))
     if failed:
         more = f"\n  ... and {len(failed) - LISTED} more" if len(failed) > LISTED else ""
         rest = f"; the masks of the others are in {out / 'masks'}" if written else ""
-        raise DataError(
+        raise (FailedFilesError if written else DataError)(
             f"{len(failed)} of {len(images)} image(s) could not be predicted{rest}.\n  "
             + "\n  ".join(failed[:LISTED])
             + more

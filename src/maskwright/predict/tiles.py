@@ -5,6 +5,7 @@ Shapes: K classes, H, W height and width in pixels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -20,20 +21,29 @@ class Tile(NamedTuple):
     right: int
 
 
-def starts(length: int, size: int, overlap: int) -> list[int]:
-    """Where tiles of `size` begin along an axis: evenly spread, at least `overlap` shared, the ends met exactly."""
+def starts(length: int, size: int, overlap: int, grid: int = 1) -> list[int]:
+    """Where tiles of `size` begin along an axis: evenly spread on multiples of `grid`, at least `overlap` shared.
+
+    The last one ends with the axis, which makes it up to `grid - 1` longer. `grid` is at most `size - overlap`.
+    """
     if length <= size:
         return [0]
     count = -(-(length - overlap) // (size - overlap))
-    return [round(start) for start in np.linspace(0, length - size, count)]
+    last = (length - size) // grid
+    return [grid * math.floor(start) for start in np.linspace(0, last, count)]
 
 
-def cover(shape: tuple[int, int], size: int, overlap: int) -> Iterator[Tile]:
-    """Tiles of at most `size` x `size` pixels that cover an image of `shape` (H, W), row by row."""
+def cover(shape: tuple[int, int], size: int, overlap: int, grid: int = 1) -> Iterator[Tile]:
+    """Tiles of `size` x `size` pixels, the last ones up to `grid - 1` longer, that cover an image of `shape` (H, W)."""
     assert 0 <= overlap < size, "tiles must move on"
-    for top in starts(shape[0], size, overlap):
-        for left in starts(shape[1], size, overlap):
-            yield Tile(top, min(top + size, shape[0]), left, min(left + size, shape[1]))
+    for top, bottom in _spans(shape[0], size, overlap, grid):
+        for left, right in _spans(shape[1], size, overlap, grid):
+            yield Tile(top, bottom, left, right)
+
+
+def _spans(length: int, size: int, overlap: int, grid: int) -> list[tuple[int, int]]:
+    begins = starts(length, size, overlap, grid)
+    return [*((start, start + size) for start in begins[:-1]), (begins[-1], length)]
 
 
 def weight(height: int, width: int) -> np.ndarray:
@@ -49,12 +59,17 @@ def weight(height: int, width: int) -> np.ndarray:
 
 
 def blend(
-    predict: Callable[[Tile], np.ndarray], shape: tuple[int, int], classes: int, size: int, overlap: int
+    predict: Callable[[Tile], np.ndarray],
+    shape: tuple[int, int],
+    classes: int,
+    size: int,
+    overlap: int,
+    grid: int = 1,
 ) -> np.ndarray:
-    """Weighted mean of the tiles' K x h x w predictions: K x H x W float32."""
+    """Weighted mean of the tiles' K x h x w predictions: K x H x W float32; tiles begin on multiples of `grid`."""
     total_KHW = np.zeros((classes, *shape), np.float32)
     weights_HW = np.zeros(shape, np.float32)
-    for tile in cover(shape, size, overlap):
+    for tile in cover(shape, size, overlap, grid):
         area = (slice(tile.top, tile.bottom), slice(tile.left, tile.right))
         share = weight(tile.bottom - tile.top, tile.right - tile.left)
         total_KHW[:, *area] += predict(tile) * share

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from maskwright import runs
 from maskwright.errors import RunError
+from maskwright.models.tensor_files import write_tensors
 from maskwright.training.optim import Average
 
 STATE = "state.json"
@@ -66,10 +67,10 @@ def save(
         tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items() if torch.is_tensor(value)}
     folder = run / runs.RESUME
     name = f"state-{progress.step:08d}.safetensors"
-    with runs.replacing(folder / name) as temporary:
-        # Clones are made contiguous in the default layout: safetensors refuses strides, and the copy to be loaded does
-        # not depend on the layout.
-        save_file({key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}, temporary)
+    # Clones are made contiguous in the default layout: safetensors refuses strides, and the copy to be loaded does not
+    # depend on the layout.
+    kept = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+    write_tensors(folder / name, kept)
     runs.write_json(folder / STATE, {"tensors": name, **asdict(progress)})
     for old in folder.glob("state-*.safetensors"):
         if old.name != name:

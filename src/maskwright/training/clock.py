@@ -20,13 +20,13 @@ class Clock:
     """Time since the run's budget began: the process's start, and what earlier processes used."""
 
     started: float
-    """`time.time()` at the start of this process."""
+    """`time.monotonic()` at the start of this process: the system's clock may be set while it runs."""
     before: float = 0.0
     """Seconds used by earlier processes of the run."""
 
     def elapsed(self) -> float:
         """Seconds of the budget used."""
-        return time.time() - self.started + self.before
+        return time.monotonic() - self.started + self.before
 
 
 def share(budget: Budget, done: Progress, clock: Clock) -> float:

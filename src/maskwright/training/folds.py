@@ -133,7 +133,7 @@ def _train(run: Path, content: dict[str, Any], started: float, say: Say, show: S
             runs.write_json(run / runs.RUN, content)
         if not done[-1].finished:
             break
-        started = time.time()
+        started = time.monotonic()
     return done
 
 

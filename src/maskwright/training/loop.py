@@ -109,7 +109,7 @@ def train(
                 start = time.monotonic()
                 with averaged(segmenter, average):
                     scores = validate(segmenter, validation[0], checked, classes) if checked else None
-                    miou = None if scores is None else scores.miou
+                    miou = None if scores is None or math.isnan(scores.miou) else scores.miou
                     if miou is None or done.best is None or miou >= done.highest - TIE:
                         if writes:
                             save_weights(segmenter, run / runs.WEIGHTS)

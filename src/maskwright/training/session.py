@@ -30,11 +30,11 @@ from maskwright.training.checkpoint import Progress
 from maskwright.training.clock import VALIDATIONS, Clock
 from maskwright.training.loop import Status, train
 from maskwright.training.losses import make_loss
-from maskwright.training.memory import keep_freed_memory
+from maskwright.training.memory import keep_freed_memory, refuse_beyond_memory
 from maskwright.training.network import around, describe, statistics
 from maskwright.training.probe import step_seconds as measured
 from maskwright.training.split import Say, Shares, check_same, share_out
-from maskwright.training.validation import validation_samples
+from maskwright.training.validation import refuse_unlabelled, validation_samples
 
 GIB = 2**30
 CONTINUED = 0.3
@@ -90,7 +90,11 @@ def prepare(
     validation_store = _store(shares.validation, settings, like=store)
     held_out = validation_store, validation_samples(shares.validation.samples)
     facts = gather(store, shares.training.samples, shares.training.classes, str(device), held_out, say)
+    refuse_unlabelled(*held_out)
     classes = len(shares.training.classes)
+    if settings.training.crop is not None:
+        batch = settings.training.batch or 1
+        refuse_beyond_memory(settings.training.crop, batch, settings.training.scale or 1.0, facts.channels, classes)
     measures = outlook or (settings.training.steps is None and like is None)
     step_seconds = partial(_step_seconds, facts.channels, classes, device) if measures else None
     if pretrained is None:
@@ -98,11 +102,13 @@ def prepare(
     else:
         plan = make_plan(settings, facts, given=given, recipe=recipe, weights=UNREAD, like=like)
     distributed.slots(plan.training.batch)
+    asked = plan.training
+    refuse_beyond_memory(asked.crop, asked.batch, asked.scale, facts.channels, classes)
     torch.manual_seed(plan.training.seed)
     network = describe(plan.training, facts, classes)
     segmenter = make_segmenter(network)
     if pretrained is not None:
-        origin = load_pretrained(segmenter.network, pretrained)
+        origin = load_pretrained(segmenter.network, pretrained, shares.training.classes.names)
         say(f"Starting from {pretrained}: {origin.description}")
         weights = Weights(
             normalized=statistics(origin, facts) is not None,
@@ -138,7 +144,7 @@ def start(
     show: Callable[[Status], None] = lambda status: None,
     say: Say = lambda text: None,
 ) -> Progress:
-    """Train into the folder `run`, which must be empty; `started` is the `time.time()` at which the budget began."""
+    """Train into the folder `run`, which must be empty; the budget began at `started`, by `time.monotonic()`."""
     shares, settings = prepared.shares, prepared.plan.settings
     with _locked(run):
         content: dict[str, Any] = {
@@ -318,6 +324,7 @@ def make_loader(prepared: Prepared) -> Loader:
 
 def _step_seconds(channels: int, classes: int, device: torch.device, training: ResolvedTraining) -> float:
     """As the first process measures it, each with its share of the batch, so that all processes plan alike."""
+    refuse_beyond_memory(training.crop, training.batch, training.scale, channels, classes)
     share = replace(training, batch=len(distributed.slots(training.batch)))
     (seconds,), _ = distributed.agree((measured(share, channels, classes, device),))
     return seconds

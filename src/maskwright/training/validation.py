@@ -9,7 +9,9 @@ import numpy as np
 import torch
 
 from maskwright.augment.loader import Store
+from maskwright.datasets.classes import UNLABELLED
 from maskwright.datasets.samples import Sample
+from maskwright.errors import DataError
 from maskwright.evaluate.metrics import Scores, confusion
 from maskwright.models.segmenter import Segmenter
 from maskwright.training import distributed
@@ -40,6 +42,18 @@ def validation_samples(samples: Sequence[Sample]) -> list[Sample]:
     if len(ordered) <= VALIDATION_IMAGES:
         return ordered
     return [ordered[i] for i in np.linspace(0, len(ordered) - 1, VALIDATION_IMAGES).astype(int)]
+
+
+def refuse_unlabelled(store: Store, samples: Sequence[Sample]) -> None:
+    """Raise DataError if there are validation samples and none of them has a labelled pixel: none could be scored."""
+    if samples and not any((store.get(sample).mask != UNLABELLED).any() for sample in samples):
+        raise DataError(
+            f"No validation image has a labelled pixel: the masks of all {len(samples)} looked at are 255 throughout, "
+            "or listed as unlabelled.",
+            expected="Expected labelled validation images, to choose the best weights by.",
+            remedy="Label some, give others with --val, or train without validation: leave them out of the data and "
+            "give --val-share 0.",
+        )
 
 
 @contextmanager
