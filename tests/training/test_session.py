@@ -283,10 +283,11 @@ def test_one_class_is_refused(discs: Path, tmp_path: Path) -> None:
 
 def test_validation_without_a_labelled_pixel_is_refused(discs: Path, tmp_path: Path) -> None:
     shutil.copytree(discs, tmp_path / "train")
+    image = next((discs / "images").iterdir())
     for name in ("images", "masks"):
         (tmp_path / "val" / name).mkdir(parents=True)
-    image = next((discs / "images").iterdir())
-    shutil.copy(image, tmp_path / "val/images/v.png")
+    (tmp_path / "train" / "images" / image.name).rename(tmp_path / "val/images/v.png")
+    (tmp_path / "train" / "masks" / f"{image.stem}.png").unlink()
     with Image.open(next((discs / "masks").iterdir())) as mask:
         Image.fromarray(np.full((mask.height, mask.width), 255, np.uint8)).save(tmp_path / "val/masks/v.png")
     training = dataclasses.replace(TINY, val_share=None)
