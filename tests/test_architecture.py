@@ -81,7 +81,19 @@ def test_help_is_light_and_quick() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - start
     assert done.returncode == 0, done.stderr
-    for verb in ("check", "preview", "convert", "demo", "plan", "train", "evaluate", "predict", "compare", "models"):
+    for verb in (
+        "check",
+        "preview",
+        "convert",
+        "demo",
+        "plan",
+        "train",
+        "evaluate",
+        "predict",
+        "compare",
+        "models",
+        "weak",
+    ):
         assert verb in done.stdout
     # About 0.3 s on an idle machine; ten times that would mean something heavy came in.
     assert seconds < 3

@@ -1,4 +1,4 @@
-"""Labels from a second channel: nuclei in a bright-field or phase image, marked by a DAPI stain taken of the same field.
+"""Labels from a second channel: nuclei in a bright-field or phase image, marked by a stain (DAPI) of the same field.
 
 The images to label are in FOLDER/images/, the stain in FOLDER/dapi/ under the same names. The network that is trained
 on these labels needs the stain no more.

@@ -11,11 +11,11 @@ import warnings
 from typing import TextIO
 
 from maskwright import console
-from maskwright.cli import data, networks, results, training
+from maskwright.cli import data, labels, networks, results, training
 from maskwright.cli.application import app
 from maskwright.errors import InputWarning, MaskwrightError, RunWarning, explained
 
-__all__ = ["app", "data", "main", "networks", "results", "training"]
+__all__ = ["app", "data", "labels", "main", "networks", "results", "training"]
 
 
 def main() -> None:

@@ -65,6 +65,13 @@ def counted(votes_JHW: np.ndarray) -> Counter[bytes]:
     return Counter({pattern.tobytes(): amount for pattern, amount in zip(patterns, amounts, strict=True) if amount})
 
 
+def counted_regions(votes_JHW: np.ndarray, regions_HW: np.ndarray | None, classes: int) -> Counter[bytes]:
+    """How often each pattern of superpixels' votes occurs; without superpixels, of pixels."""
+    if regions_HW is None:
+        return counted(votes_JHW)
+    return counted(votes.per_region(votes_JHW, regions_HW, classes)[:, None])
+
+
 def summed(found: Iterable[Counts]) -> Counts:
     """Counts of all images."""
     total = Counts()

@@ -56,7 +56,7 @@ class Grid:
         drawn = rasterize(here, size, transform=moved, all_touched=False)
         if not drawn.any():
             return np.zeros(self.shape, bool)
-        distance = cv2.distanceTransform(1 - drawn, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        distance = cv2.distanceTransform((drawn == 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
         return np.asarray(distance * self.pixel <= width / 2)[wide:-wide, wide:-wide]
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from skimage.segmentation import slic
 
-_COMPACTNESS = 10.0
-"""Of Lab values, 0 to 100: the paper's own."""
+_COMPACTNESS = 0.1
+"""Of an image between 0 and 1, to which scikit-image brings it: the paper's 10 of lightness between 0 and 100."""
 _ROUNDS = 5
 
 
@@ -30,12 +30,16 @@ def superpixels(lab_HW3: np.ndarray, area: int) -> np.ndarray:
     if area <= 1:
         return np.arange(height * width, dtype=np.int32).reshape(height, width)
     count = max(1, round(height * width / area))
+    # A few very bright or dark pixels must not flatten all others when the image is brought to 0 to 1.
+    low, high = np.percentile(lab_HW3[..., 0], (0.5, 99.5))
+    lightness = np.clip(lab_HW3[..., :1], low, high) - low
     found = slic(
-        lab_HW3.astype(np.float32),
+        np.concatenate([lightness, lab_HW3[..., 1:]], 2).astype(np.float32),
         n_segments=count,
         compactness=_COMPACTNESS,
         max_num_iter=_ROUNDS,
         convert2lab=False,
+        min_size_factor=0.1,  # what is smaller is joined to a neighbour, across edges
         start_label=0,
         channel_axis=-1,
     )

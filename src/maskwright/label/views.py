@@ -46,7 +46,7 @@ class View(np.ndarray[Any, np.dtype[Any]]):
         """Make a view of an array; the pixels are not copied."""
         view = np.asarray(pixels if pixels.ndim == 3 else pixels[..., None]).view(cls)
         view.flags.writeable = False
-        view.name, view._source, view._home = name, source, home
+        view.name, view.source, view._home = name, source, home
         view.valid = np.ones(view.shape[:2], bool) if valid is None else valid
         return view
 
@@ -54,7 +54,8 @@ class View(np.ndarray[Any, np.dtype[Any]]):
     """The image's name: the stem of its file."""
     valid: np.ndarray
     """bool `H x W`, False where the source has no data."""
-    _source: Source | None
+    source: Source | None
+    """The file."""
     _home: Path | None
 
     def __array_finalize__(self, obj: object) -> None:
@@ -264,9 +265,9 @@ class View(np.ndarray[Any, np.dtype[Any]]):
         return pixels[..., 0] if pixels.shape[2] == 1 else pixels
 
     def _file(self) -> Path:
-        if self._source is None:
+        if self.source is None:
             raise DataError("The image was made from an array, and has no file.", remedy="Make it with `open_view`.")
-        return self._source.path
+        return self.source.path
 
     def _lacks(self, what: str, bands: str) -> DataError:
         return DataError(f"{self.name} has {self.shape[2]} channel(s), and {what} needs {bands}.")

@@ -20,8 +20,11 @@ The other form has several functions, each with a class, that vote or abstain:
     network = trained("runs/first", at_least=0.9)  # a trained run votes where it is sure
 
 Names in lower case with a number, text or truth value are parameters, which `--set` changes. Names in capitals:
-CLASSES, the class names in order; SUPERPIXEL, the pixels of a superpixel (64); CONFIDENCE, the probability from which a
-pixel is labelled (0.75); COMPANIONS, names of files beside images (`STEM_NAME.*`) that are no images themselves.
+
+CLASSES      the class names in order; without them, the project's
+SUPERPIXEL   pixels of a superpixel (64); 0 combines each pixel for itself
+CONFIDENCE   the probability from which a pixel is labelled (0.75)
+COMPANIONS   names of files beside images (`STEM_NAME.*`) that are no images themselves
 """
 
 from __future__ import annotations
@@ -169,7 +172,8 @@ class Script:
             voter.home, voter.values = self.path.parent, dict(values)
         try:
             given = voter.function(image)
-            found = nothing if given is None else _as_votes(given, voter, values, image.shape[:2])
+            places = None if self.classes is None or isinstance(voter, _Trained) else [values[n] for n in self.classes]
+            found = nothing if given is None else _as_votes(given, voter, values, places, image.shape[:2])
         except Exception as error:  # whatever a user's function raises; the others go on
             what = error.what if isinstance(error, MaskwrightError) else f"{type(error).__name__}: {error}"
             return nothing, Failure(voter=voter.name, image=image.name, line=self._line(error), what=what)
@@ -180,20 +184,26 @@ class Script:
         return next((frame.lineno for frame in reversed(frames) if frame.filename == str(self.path)), None)
 
 
-def _as_votes(given: Any, voter: Voter, values: Mapping[str, int], shape: tuple[int, ...]) -> np.ndarray:
+def _as_votes(
+    given: Any, voter: Voter, values: Mapping[str, int], places: Sequence[int] | None, shape: tuple[int, ...]
+) -> np.ndarray:
+    """What a function gave as class values; `places` are the values of the script's own classes, in its order."""
     found = np.asarray(given)
     if found.ndim == 3 and found.shape[2] == 1:
         found = found[..., 0]
     if found.shape != shape:
         raise ValueError(f"it gave an array of shape {found.shape}; expected {shape}, a vote for each pixel")
     if voter.of is None:
-        if found.dtype.kind == "f" or (found.dtype.kind == "b" and sorted(values.values()) != [0, 1]):
+        if found.dtype.kind not in "uib" or (found.dtype.kind == "b" and len(values) != 2):
             raise ValueError(f"it gave {found.dtype}; expected class values, 255 where it does not know")
-        known = {*values.values(), UNLABELLED}
+        known = {*(values.values() if places is None else range(len(places))), UNLABELLED}
         strange = sorted(set(np.unique(found).tolist()) - known)
         if strange:
             raise ValueError(f"it gave the value {strange[0]}; expected {', '.join(map(str, sorted(known)))}")
-        return found.astype(np.uint8)
+        table = np.arange(256, dtype=np.uint8)
+        if places is not None:
+            table[: len(places)] = places
+        return table[found.astype(np.uint8)]
     if found.dtype.kind not in "bf":
         raise ValueError(f"it gave {found.dtype}; expected True and False, or probabilities from 0 to 1")
     if found.dtype.kind == "f" and (np.nanmin(found, initial=0) < 0 or np.nanmax(found, initial=0) > 1):

@@ -40,6 +40,7 @@ from maskwright.label.figures import (
     VoterFigures,
     conflicting,
     counted,
+    counted_regions,
     figures,
     fit,
     probabilities,
@@ -48,7 +49,7 @@ from maskwright.label.figures import (
 )
 from maskwright.label.patches import KEEP, Origin, Patch, encode
 from maskwright.label.store import ImageState, Project
-from maskwright.label.views import open_view
+from maskwright.label.views import View, open_view
 from maskwright.label.voters import Failure, Script, read_script
 
 Method = Literal["dawid-skene", "majority"]
@@ -74,13 +75,8 @@ class Job:
     home: Path
     values: Mapping[str, int]
     """Class values by name; their order is that of class indices."""
-
-    @property
-    def indices(self) -> np.ndarray:
-        """Class indices by class value, 255 for all others."""
-        table = np.full(256, UNLABELLED, np.uint8)
-        table[list(self.values.values())] = np.arange(len(self.values))
-        return table
+    mark: str
+    """`Script.mark`: the script may have been edited since this process read it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +137,19 @@ def chosen_images(project: Project, script: Script) -> list[ImageState]:
     return [state for state in states if not state.validation and state.name not in companions]
 
 
+def values_to_indices(values: Mapping[str, int]) -> np.ndarray:
+    """Class indices by class value, 255 for all others."""
+    table = np.full(256, UNLABELLED, np.uint8)
+    table[list(values.values())] = np.arange(len(values))
+    return table
+
+
+def votes_of(script: Script, view: View, values: Mapping[str, int]) -> tuple[np.ndarray, list[Failure]]:
+    """The votes of a script's functions on an image, class indices `J x H x W`, and which failed."""
+    given = [script.vote(voter, view, values) for voter in script.voters]
+    return values_to_indices(values)[np.stack([one for one, _ in given])], [failure for _, failure in given if failure]
+
+
 def label_by_script(
     project: Project,
     script: Script,
@@ -168,12 +177,8 @@ def label_by_script(
     states = chosen_images(project, script)
     if not states:
         raise DataError(f"{project.folder} has no image to label.", expected="All are of the validation set.")
-    job = Job(
-        script=script.path,
-        changes=dict(changes or {}),
-        home=project.folder,
-        values=class_values(script, project.classes),
-    )
+    values = class_values(script, project.classes)
+    job = Job(script=script.path, changes=dict(changes or {}), home=project.folder, values=values, mark=script.mark)
     tell = progress or (lambda done, total: None)
     out = project.folder / FOLDER / script.mark
     (out / CONFIDENCE).mkdir(parents=True, exist_ok=True)
@@ -221,15 +226,15 @@ def _human(project: Project, state: ImageState, job: Job) -> np.ndarray | None:
     """What a human labelled of an image, as class indices; None for nothing."""
     labels = project.read(state.name)
     own = labels.origins == Origin.HUMAN
-    return np.where(own, job.indices[labels.values], np.uint8(UNLABELLED)) if own.any() else None
+    return np.where(own, values_to_indices(job.values)[labels.values], np.uint8(UNLABELLED)) if own.any() else None
 
 
-_scripts: dict[tuple[Path, tuple[tuple[str, str], ...]], Script] = {}
-"""Scripts that this process has read."""
+_scripts: dict[tuple[Path, str], Script] = {}
+"""The script that this process has read, by file and mark."""
 
 
 def _script(job: Job) -> Script:
-    key = (job.script, tuple(sorted(job.changes.items())))
+    key = (job.script, job.mark)
     if key not in _scripts:
         cv2.setNumThreads(1)
         _scripts.clear()
@@ -240,21 +245,19 @@ def _script(job: Job) -> Script:
 def _vote(job: Job, state: ImageState, human: np.ndarray | None, scratch: Path) -> Counts:
     script = _script(job)
     view = open_view(Source(path=job.home / state.file, page=state.page), state.name, job.home)
-    given = [script.vote(voter, view, job.values) for voter in script.voters]
-    votes_JHW = job.indices[np.stack([one for one, _ in given])]
-    counts = Counts(failures=[failure for _, failure in given if failure])
-    counts.pixels = counted(votes_JHW)
-    regions_HW = None
-    if script.superpixel > 1 and not script.simple:
-        regions_HW = view.superpixels(script.superpixel)
-        counts.regions = counted(votes.per_region(votes_JHW, regions_HW, len(job.values))[:, None])
-    else:
-        counts.regions = counts.pixels
+    votes_JHW, failures = votes_of(script, view, job.values)
+    counts = Counts(pixels=counted(votes_JHW), failures=failures)
+    regions_HW = view.superpixels(script.superpixel) if script.superpixel > 1 and not script.simple else None
+    counts.regions = counted_regions(votes_JHW, regions_HW, len(job.values))
     if human is not None:
         told = human != UNLABELLED
         counts.human = counted(np.concatenate([votes_JHW, human[None]])[:, told][:, None])
-    stored = {"votes": votes_JHW, "valid": view.valid} | ({} if regions_HW is None else {"regions": regions_HW})
-    np.savez(scratch / f"{state.id}.npz", **stored)
+    np.savez(
+        scratch / f"{state.id}.npz",
+        votes=votes_JHW,
+        valid=view.valid,
+        regions=np.zeros(0, np.int32) if regions_HW is None else regions_HW,
+    )
     return counts
 
 
@@ -265,7 +268,7 @@ def _combine(
     script, classes = _script(job), len(job.values)
     with np.load(scratch / f"{state.id}.npz") as stored:
         votes_JHW, valid = stored["votes"], stored["valid"]
-        regions_HW = stored.get("regions")
+        regions_HW = stored["regions"] if stored["regions"].size else None
     (scratch / f"{state.id}.npz").unlink()
     if script.simple:
         mask_HW, sure_HW = votes_JHW[0], (votes_JHW[0] != UNLABELLED).astype(np.float64)

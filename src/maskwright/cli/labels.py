@@ -1,0 +1,142 @@
+"""Verbs for ground truth: weak, labels import, labels export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from maskwright import console
+from maskwright.cli.application import Json, Switch, app
+from maskwright.errors import SettingError
+
+
+@app.command
+def weak(
+    script: Path,
+    folder: Path | None = None,
+    *,
+    new: Switch = False,
+    preview: Switch = False,
+    set: Annotated[list[str] | None, Parameter(negative_iterable="")] = None,
+    method: Literal["dawid-skene", "majority"] = "dawid-skene",
+    images: int = 4,
+    out: Path = Path("weak.png"),
+    workers: int | None = None,
+    json: Json = False,
+) -> None:
+    """Label a folder of images by a script; what humans labelled stays. The folder becomes a labelling project.
+
+    Example: `maskwright weak nuclei.py cells`
+
+    Parameters
+    ----------
+    script
+        Python file with a function `label(image)`, or several that vote.
+    folder
+        Folder of images, or a labelling project.
+    new
+        Write SCRIPT, a commented starting point.
+    preview
+        Only draw each function's votes on a few images, as one picture.
+    set
+        NAME=VALUE changes a parameter of the script; NAME=V1,V2,... only draws a contact sheet of its values.
+    method
+        How votes become labels: by reliabilities that are estimated (Dawid-Skene), or by majority.
+    images
+        Images on the picture of --preview and --set.
+    out
+        That picture.
+    workers
+        Processes; by default as many as cores, where there are images enough.
+    """
+    if new:
+        from maskwright.runs import write_text
+
+        if script.exists():
+            raise SettingError(f"{script} exists.", remedy="Choose another name.", file=script)
+        write_text(script, _starting_point())
+        console.say(f"Wrote {script}. Next: maskwright weak {script} FOLDER --preview")
+        return
+    if folder is None:
+        raise SettingError("Which images?", remedy=f"maskwright weak {script} FOLDER")
+    changes, several = _changes(set or [])
+    if preview or several:
+        _draw(script, folder, changes, several, images, out, json)
+        return
+    from maskwright.label import weak_page
+    from maskwright.label.voters import read_script
+    from maskwright.label.weak import FACTS, begin, label_by_script
+    from maskwright.runs import read_json
+
+    read = read_script(script, changes)
+    with begin(folder, read) as project, console.counting("labelling") as progress:
+        done = label_by_script(project, read, changes=changes, method=method, workers=workers, progress=progress)
+        page = weak_page.write_page(project, read, done)
+    if json:
+        console.print_json({**read_json(done.folder / FACTS), "changed": done.changed, "page": str(page)})
+    else:
+        console.print_table(f"Votes on {folder}", weak_page.COLUMNS, weak_page.rows(done))
+    for failure in done.failures[:10]:
+        console.say(f"failed: {failure}")
+    if len(done.failures) > 10:
+        console.say(f"failed: {len(done.failures) - 10} more, all in {done.folder / FACTS}")
+    if done.left_out:
+        console.say(f"{len(done.left_out)} image(s) of the validation set left out")
+    console.say(
+        f"Labelled {done.labelled:.1%} of {len(done.images)} image(s), {done.changed} changed. With pictures: {page}"
+    )
+
+
+def _draw(
+    script: Path,
+    folder: Path,
+    changes: dict[str, str],
+    several: dict[str, list[str]],
+    images: int,
+    out: Path,
+    json: bool,
+) -> None:
+    from maskwright.imaging.images import write_picture
+    from maskwright.label.sheets import parameter_sheet, vote_sheet
+    from maskwright.label.voters import read_script
+
+    if len(several) > 1:
+        raise SettingError(
+            f"--set gives several values to {' and '.join(several)}.",
+            expected="Expected one parameter with several values.",
+        )
+    if several:
+        ((name, values),) = several.items()
+        sheet = parameter_sheet(script, folder, name, values, changes, images)
+    else:
+        sheet = vote_sheet(read_script(script, changes), folder, images)
+    write_picture(out, sheet.picture)
+    for failure in sheet.failures:
+        console.say(f"failed: {failure}")
+    if json:
+        console.print_json({"images": sheet.images, "failures": [str(failure) for failure in sheet.failures]})
+    console.say(f"Wrote {out}: {len(sheet.images)} image(s)")
+
+
+def _changes(given: list[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Parameters with one value, and those with several."""
+    one: dict[str, str] = {}
+    several: dict[str, list[str]] = {}
+    for text in given:
+        name, equals, values = text.partition("=")
+        parts = [part.strip() for part in values.split(",") if part.strip()]
+        if not equals or not parts:
+            raise SettingError(f"--set {text}: expected NAME=VALUE, or NAME=V1,V2,...")
+        if len(parts) == 1:
+            one[name.strip()] = parts[0]
+        else:
+            several[name.strip()] = parts
+    return one, several
+
+
+def _starting_point() -> str:
+    from importlib.resources import files
+
+    return (files("maskwright.label") / "starting_point.txt").read_text("utf-8")
