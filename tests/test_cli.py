@@ -217,3 +217,37 @@ def test_a_full_disk_is_explained(discs: Path, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     assert "model.safetensors" in done.stderr or "plan.toml" in done.stderr
     assert not [path for path in (tmp_path / "run").rglob(".*") if path.name != runs.LOCK]
+
+
+def test_no_verb_writes_over_a_user_s_file(discs: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    run("train", discs, "--out", folder, "--steps", "2", *TINY)
+    run("evaluate", folder, discs)
+    image = sorted((discs / "images").iterdir())[0]
+    before = {path: path.read_bytes() for path in discs.rglob("*") if path.is_file()}
+    page, scores = tmp_path / "page/check.html", tmp_path / "scores/scores.json"
+    for path in (page, scores):
+        path.parent.mkdir()
+        path.write_text("mine")
+    refused: list[list[str | Path]] = [
+        ["predict", folder, discs, "--out", discs],
+        ["predict", folder, discs / "images" / "*.png", "--out", "."],
+        ["preview", discs, "--out", image],
+        ["check", discs, "--out", page.parent],
+        ["evaluate", folder, discs, "--out", scores.parent],
+        ["compare", folder, folder, "--out", image],
+    ]
+    for words in refused:
+        assert "was not written by Maskwright" in run(*words, code=2, cwd=discs).stderr
+    assert {path: path.read_bytes() for path in before} == before
+    assert page.read_text() == scores.read_text() == "mine"
+
+    # What it wrote, it may write again; what it wrote is no input.
+    for _ in range(2):
+        run("predict", folder, discs, "--out", discs / "seen")
+    told = run("predict", folder, discs / "seen" / "overlays", "--out", tmp_path / "all", code=2).stderr
+    assert "Passed over, as Maskwright wrote them" in told
+    mask = next((discs / "seen/masks").glob("*.png"))
+    mask.write_bytes(image.read_bytes())
+    assert "was changed since" in run("predict", folder, discs, "--out", discs / "seen", code=2).stderr
+    run("predict", folder, discs, "--out", discs / "seen", "--overwrite")

@@ -13,6 +13,7 @@ MaskwrightError                    the command line prints its text and exits wi
 ├── ModelError                     a network that does not exist, or weights that do not fit it
 ├── ProjectError                   a labelling project that is locked, too new or damaged, or a change it refuses
 │   └── StaleRevisionError         a change of labels that was drawn on an older state of the image
+├── OutputError                     a file of the user's stands where an output would go
 ├── RunError                       a run folder that is missing, incomplete, locked or too new
 └── TrainingError                  training that cannot go on: a loss that is not finite, no memory
 
@@ -37,6 +38,7 @@ __all__ = [
     "InputWarning",
     "MaskwrightError",
     "ModelError",
+    "OutputError",
     "PairingError",
     "ProjectError",
     "RunError",
@@ -123,6 +125,10 @@ class SettingError(MaskwrightError):
 
 class ModelError(MaskwrightError):
     """A network does not exist, or weights do not fit it."""
+
+
+class OutputError(MaskwrightError):
+    """A file that Maskwright did not write, or that was changed since, stands where an output would go."""
 
 
 class RunError(MaskwrightError):

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from maskwright.errors import RunError, RunWarning
 
@@ -41,6 +41,18 @@ TAKEN = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 """What systems say where another process holds a lock; anything else is a file system that has none."""
 
 
+class _Guard(Protocol):
+    """What a folder of outputs lets be written; see `outputs`."""
+
+    def covers(self, path: Path) -> bool: ...
+    def check(self, path: Path) -> None: ...
+    def record(self, path: Path, content: Path) -> None: ...
+
+
+GUARDS: list[_Guard] = []
+"""Those that hold now, for all threads; the last one that covers a file decides."""
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; when the block ends well, flush it to disk and move it over `path`.
@@ -48,6 +60,9 @@ def replacing(path: Path) -> Iterator[Path]:
     A killed process leaves the old file or the new one, never a mixture; a failed block leaves the old one.
     The temporary name keeps the suffix, because encoders choose the format by it.
     """
+    guard = next((one for one in reversed(GUARDS) if one.covers(path)), None)
+    if guard is not None:
+        guard.check(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
@@ -58,6 +73,8 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.chmod(0o666 & ~umask())
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
+        if guard is not None:
+            guard.record(path, temporary)
         temporary.replace(path)
     except OSError as error:
         if error.errno is not None and error.filename in (None, str(temporary)):

@@ -14,6 +14,7 @@ from maskwright.cli.application import (
     Json,
     PreparationOptions,
     Recipe,
+    Switch,
     TrainingOptions,
     app,
 )
@@ -22,7 +23,9 @@ from maskwright.errors import SettingError
 
 
 @app.command
-def check(data: Path, *, out: Path | None = None, fix: Path | None = None, json: Json = False) -> None:
+def check(
+    data: Path, *, out: Path | None = None, fix: Path | None = None, overwrite: Switch = False, json: Json = False
+) -> None:
     """Tell what is in a data set, and what is wrong with it; exits with status 1 if there are errors.
 
     Example: `maskwright check cells`
@@ -35,15 +38,19 @@ def check(data: Path, *, out: Path | None = None, fix: Path | None = None, json:
         Folder for `check.html`, `check.json` and the cache; `checks/NAME` by default.
     fix
         New folder for a copy with what can be corrected safely, corrected.
+    overwrite
+        Replace files in the folder of the page that Maskwright did not write, or that were changed since.
     """
     from maskwright.check.audit import PAGE
     from maskwright.check.audit import check as run_check
     from maskwright.check.fixing import RECORD
     from maskwright.check.fixing import fix as write_corrected
+    from maskwright.outputs import guarded
 
     folder = out or Path("checks") / _name(data)
     try:
-        with console.counting("checking") as progress:
+        asked = {"verb": "check", "data": str(data.resolve())}
+        with guarded(folder, asked=asked, overwrite=overwrite), console.counting("checking") as progress:
             found = run_check(data, folder, progress=progress)
     except KeyboardInterrupt:
         console.say("The same command goes on where this one stopped.")
@@ -124,6 +131,7 @@ def preview(
     training: TrainingOptions = Training(),
     augmentation: AugmentationOptions = Augmentation(),
     preparation: PreparationOptions = Preparation(),
+    overwrite: Switch = False,
     json: Json = False,
 ) -> None:
     """Draw a contact sheet of what the network will see: samples, augmented views of them, and their masks.
@@ -140,24 +148,28 @@ def preview(
         Samples shown, spread evenly over the training share.
     views
         Views of each.
+    overwrite
+        Replace a file that Maskwright did not write, or that was changed since.
     """
     from maskwright.augment.sheet import sheet, unwritten_names
     from maskwright.imaging.images import write_picture
+    from maskwright.outputs import guarded_file
     from maskwright.training.session import make_loader, prepare
 
     if rows < 1 or views < 0:
         raise SettingError(f"rows = {rows}, views = {views}: expected at least 1 row and 0 views.")
     given = Settings(training=training, augmentation=augmentation, preparation=preparation)
-    prepared = prepare(data, given, recipe=recipe, say=console.say)
-    picture, listing = sheet(
-        make_loader(prepared),
-        prepared.shares.training.classes,
-        rows=rows,
-        views=views,
-        title=str(data),
-        notes=(prepared.shares.how,),
-    )
-    write_picture(out, picture)
+    with guarded_file(out, asked={"verb": "preview", "data": str(data.resolve())}, overwrite=overwrite):
+        prepared = prepare(data, given, recipe=recipe, say=console.say)
+        picture, listing = sheet(
+            make_loader(prepared),
+            prepared.shares.training.classes,
+            rows=rows,
+            views=views,
+            title=str(data),
+            notes=(prepared.shares.how,),
+        )
+        write_picture(out, picture)
     unwritten = unwritten_names(prepared.shares.training.classes)
     if unwritten:
         console.say(unwritten)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ def evaluate(
     *,
     out: Path | None = None,
     crf: Switch = False,
+    overwrite: Switch = False,
     json: Json = False,
 ) -> None:
     """Score a model on a folder of images and masks; writes numbers, pictures and report.html into the run.
@@ -37,6 +39,8 @@ def evaluate(
         Folder for the numbers; `RUN/evaluations/NAME` by default, with `-crf` behind it for `--crf`.
     crf
         Refine predictions as `predict --crf` does.
+    overwrite
+        Replace files that Maskwright did not write, or that were changed since.
     """
     from maskwright import runs
     from maskwright.datasets.formats import open_dataset
@@ -51,7 +55,7 @@ def evaluate(
             raise SettingError("--crf needs DATA: out-of-fold scores are those of the models alone.")
         folder = out or run / runs.EVALUATIONS / out_of_fold.NAME
         runs.require_writable(folder)
-        with console.counting("evaluating") as progress:
+        with _own(folder, out, run, overwrite), console.counting("evaluating") as progress:
             evaluation = out_of_fold.evaluate_out_of_fold(run, folder, progress=progress)
     else:
         predictor = Predictor.load(run)
@@ -65,7 +69,7 @@ def evaluate(
             console.say(f"Scoring the {len(dataset.samples)} samples of {data / split}")
         folder = out or _evaluation_folder(run, data, split, "-crf" if crf else "")
         runs.require_writable(folder)
-        with console.counting("evaluating") as progress:
+        with _own(folder, out, run, overwrite), console.counting("evaluating") as progress:
             evaluation = score(predictor, dataset, folder, progress=progress)
     if json:
         console.print_json(evaluation.to_json())
@@ -88,6 +92,7 @@ def predict(
     uncertainty: Switch = False,
     crf: Switch = False,
     fast: Switch = False,
+    overwrite: Switch = False,
     json: Json = False,
 ) -> None:
     """Predict masks of images: files, folders, or patterns in quotes. Originals are never touched.
@@ -112,8 +117,12 @@ def predict(
         Refine probabilities with a dense CRF on the image: edges follow colours (Krähenbühl & Koltun 2011).
     fast
         One pass for each image, where the run averages mirrored ones: up to four times as fast, a little less accurate.
+    overwrite
+        Replace files that Maskwright did not write, or that were changed since.
     """
     from maskwright import runs
+    from maskwright.outputs import guarded
+    from maskwright.predict import files
     from maskwright.predict.crf import CRFSettings
     from maskwright.predict.files import Written, find_images, predict_files
     from maskwright.predict.predictor import Predictor
@@ -128,8 +137,13 @@ def predict(
     folder = out or model / "predictions"
     runs.require_writable(folder)
     written: list[Written] = []
+    asked = {"verb": "predict", "model": str(model.resolve()), "fast": fast, **predictor.refinements}
+    parts = (files.MASKS, files.OVERLAYS, files.PROBABILITIES, files.UNCERTAINTY)
     try:
-        with console.counting("predicting") as progress:
+        with (
+            guarded(*(folder / part for part in parts), asked=asked, overwrite=overwrite),
+            console.counting("predicting") as progress,
+        ):
             predict_files(
                 predictor,
                 find_images(*images, say=console.say),
@@ -155,6 +169,7 @@ def compare(
     data: Path | None = None,
     out: Path | None = None,
     pictures: bool = True,
+    overwrite: Switch = False,
     json: Json = False,
 ) -> None:
     """Compare runs on the images that all of them were evaluated on: differences, intervals, images that changed most.
@@ -173,10 +188,13 @@ def compare(
         The page; `comparison.html` in the last run by default.
     pictures
         Predict the images that changed most again, to show them.
+    overwrite
+        Replace files that Maskwright did not write, or that were changed since.
     """
     from maskwright.datasets.formats import open_dataset
     from maskwright.evaluate.compare import common_evaluations, write_page
     from maskwright.evaluate.out_of_fold import answerer_of
+    from maskwright.outputs import guarded_file
     from maskwright.predict.predictor import Predictor
 
     if len(models) < 2:
@@ -184,21 +202,31 @@ def compare(
     comparison = common_evaluations(models, None if data is None else str(data))
     path = out or models[-1] / "comparison.html"
     evaluated = Path(comparison.first.data)
-    if pictures and evaluated.exists():
-        predictors = [Predictor.load(model) for model in models]
-        dataset = open_dataset(evaluated, classes=predictors[0].classes)
-        chosen = {name: answerer_of(run, one, comparison.evaluations[name]) for name, run, one in
-                  zip(comparison.names, models, predictors, strict=True)}  # fmt: skip
-        write_page(comparison, path, dataset, chosen)
-    else:
-        if pictures:
-            console.say(f"{evaluated} is gone, so the page has no pictures")
-        write_page(comparison, path, None, {})
+    asked = {"verb": "compare", "models": [str(model.resolve()) for model in models]}
+    with nullcontext() if out is None else guarded_file(path, asked=asked, overwrite=overwrite):
+        if pictures and evaluated.exists():
+            predictors = [Predictor.load(model) for model in models]
+            dataset = open_dataset(evaluated, classes=predictors[0].classes)
+            chosen = {name: answerer_of(run, one, comparison.evaluations[name]) for name, run, one in
+                      zip(comparison.names, models, predictors, strict=True)}  # fmt: skip
+            write_page(comparison, path, dataset, chosen)
+        else:
+            if pictures:
+                console.say(f"{evaluated} is gone, so the page has no pictures")
+            write_page(comparison, path, None, {})
     if json:
         console.print_json(comparison.to_json())
     else:
         _print_tables(comparison.tables())
     console.say(f"Comparison: {path}")
+
+
+def _own(folder: Path, out: Path | None, run: Path, overwrite: bool) -> AbstractContextManager[None]:
+    """Guard of a folder of scores; one within the run is the run's own."""
+    from maskwright.outputs import guarded
+
+    asked = {"verb": "evaluate", "model": str(run.resolve())}
+    return nullcontext() if out is None else guarded(folder, asked=asked, overwrite=overwrite)
 
 
 def _print_tables(tables: Any) -> None:

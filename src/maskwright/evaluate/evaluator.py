@@ -22,6 +22,7 @@ from maskwright.evaluate.evaluation import PICTURES, Evaluation, Picture
 from maskwright.evaluate.metrics import TOLERANCE, boundary_counts, class_iou, confusion, mean_of_present
 from maskwright.evaluate.pictures import render
 from maskwright.evaluate.regions import THRESHOLDS, Membranes, membrane_class, region_scores
+from maskwright.outputs import holds_outputs, is_own
 
 if TYPE_CHECKING:
     from maskwright.datasets.samples import Dataset, Sample
@@ -233,5 +234,5 @@ def _remove_others(folder: Path, pictures: tuple[Picture, ...]) -> None:
     kept = {name for p in pictures for name in (p.image, p.truth, p.prediction, p.errors)}
     if folder.is_dir():
         for path in folder.glob("*-[0-9]-*.*"):
-            if path.name not in kept:
+            if path.name not in kept and (is_own(path) or not holds_outputs(folder.parent)):
                 path.unlink()

@@ -14,10 +14,13 @@ import numpy as np
 from maskwright import runs
 from maskwright.datasets.classes import UNLABELLED
 from maskwright.datasets.sources import Source
-from maskwright.errors import DataError, EmptyDataError, FailedFilesError, PairingError
+from maskwright.errors import DataError, EmptyDataError, FailedFilesError, PairingError, listed
 from maskwright.imaging.images import IMAGE_SUFFIXES, split_suffix, write_mask, write_picture
+from maskwright.outputs import is_own, require_free
 from maskwright.predict.predictor import Prediction, Predictor
 
+MASKS, OVERLAYS, PROBABILITIES, UNCERTAINTY = "masks", "overlays", "probabilities", "uncertainty"
+"""Folders of outputs."""
 LISTED = 5
 """Failures told in full."""
 
@@ -77,6 +80,15 @@ def find_images(*patterns: str, say: Callable[[str], None] = lambda text: None) 
     PairingError : two images have one name, and so would write one mask.
     """
     found = sorted({image for pattern in patterns for image in _find(pattern, say)}, key=lambda image: image.key)
+    own = [image for image in found if is_own(image.source.path)]
+    if own:
+        say(f"Passed over, as Maskwright wrote them: {listed([str(image.source.path) for image in own])}")
+        found = [image for image in found if image not in own]
+        if not found:
+            raise EmptyDataError(
+                f"Every image found was written by Maskwright itself, {own[0].source.path} for example.",
+                expected="Expected images of yours.",
+            )
     by_name: dict[str, Image] = {}
     for image in found:
         other = by_name.setdefault(image.name, image)
@@ -167,6 +179,14 @@ def predict_files(
             target = next(iter(targets & sources), None)
             if target is not None:
                 raise PairingError(f"Writing {target} would overwrite an input. Choose another folder with --out.")
+    parts = {MASKS: True, OVERLAYS: overlays, PROBABILITIES: probabilities, UNCERTAINTY: uncertainty}
+    require_free(
+        out / part / f"{image.name}{suffix}"
+        for image in images
+        for part, asked in parts.items()
+        if asked
+        for suffix in (".png", ".tif", ".npz")
+    )
     written = []
     failed: list[str] = []
     for done, image in enumerate(images):

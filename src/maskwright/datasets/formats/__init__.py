@@ -32,6 +32,7 @@ from maskwright.datasets.values import (
     without_nodata,
 )
 from maskwright.errors import ClassTableError, DataError, EmptyDataError, PairingError
+from maskwright.outputs import RECORD, holds_outputs, is_own
 
 __all__ = ["FORMATS", "Layout", "find_layout", "open_dataset"]
 
@@ -75,9 +76,28 @@ def find_layout(root: Path, *, masks: bool = True, problems: list[Problem] | Non
         layout, noted = _inferred(root, layout, refusal, noted, certain=by_names)
     if layout is None:
         raise refusal
+    _refuse_predictions(layout)
     if problems is not None:
         problems += noted or []
     return _divided(layout, problems)
+
+
+def _refuse_predictions(layout: Layout) -> None:
+    """Raise DataError if masks are what `predict` wrote, unchanged: scores against them would say nothing."""
+    folders = {sample.mask.path.parent for sample in layout.samples if isinstance(sample.mask, Source)}
+    written = {folder for folder in folders if holds_outputs(folder)}
+    own = [
+        sample.mask.path
+        for sample in layout.samples
+        if isinstance(sample.mask, Source) and sample.mask.path.parent in written and is_own(sample.mask.path)
+    ]
+    if own:
+        raise DataError(
+            f"{own[0]} was predicted by Maskwright, and is as it was written; so are {len(own)} of the masks.",
+            expected="Expected masks that a person made or corrected.",
+            remedy=f"To take predictions as truth all the same, copy them, or delete {own[0].parent / RECORD}.",
+            file=own[0],
+        )
 
 
 def _is_doubtful(layout: Layout, problems: list[Problem] | None) -> bool:

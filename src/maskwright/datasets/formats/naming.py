@@ -22,6 +22,7 @@ from pathlib import Path
 
 from maskwright.datasets.sources import natural
 from maskwright.imaging.images import IMAGE_SUFFIXES, split_suffix
+from maskwright.outputs import holds_outputs
 
 WILD = "*"
 MOST_SERIES = 300
@@ -172,7 +173,7 @@ def _folders(folder: Path, parts: tuple[tuple[str, ...], ...]) -> Iterator[tuple
     except OSError:
         return
     for name in inner:
-        if not (folder / name / "run.json").exists():
+        if not (folder / name / "run.json").exists() and not holds_outputs(folder / name):
             yield from _folders(folder / name, (*parts, _taken_apart(name)))
 
 
