@@ -122,15 +122,15 @@ def training(shown: bool = True) -> Iterator[Callable[[Status], None]]:
             BarColumn(), TaskProgressColumn(), TextColumn("{task.description}", markup=False), console=console
         ) as progress:
             task = progress.add_task("reading", total=1.0)
-            yield lambda status: progress.update(task, completed=status.share, description=text(status))
+            yield lambda status: progress.update(task, completed=status.fraction, description=text(status))
         return
     last = [-LINE_EVERY]
 
     def line(status: Status) -> None:
         shown = text(status)
-        if time.monotonic() - last[0] > LINE_EVERY or status.share >= 1:
+        if time.monotonic() - last[0] > LINE_EVERY or status.fraction >= 1:
             last[0] = time.monotonic()
-            say(f"{status.share:4.0%}   {shown}")
+            say(f"{status.fraction:4.0%}   {shown}")
 
     yield line
 

@@ -79,7 +79,7 @@ def cases() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
 def losses() -> dict[str, np.ndarray]:
     """Value and gradient of every loss, as DistributedDataParallel averages them, on this process's half of a case."""
     found: dict[str, np.ndarray] = {}
-    count, rank = distributed.count(), distributed.rank()
+    count, rank = distributed.world_size(), distributed.rank()
     for case, (logits, target) in cases().items():
         own = slice(rank * 4 // count, (rank + 1) * 4 // count)
         for name in [*FUNCTIONS, "ce+0.5*dice"]:
@@ -98,9 +98,9 @@ def work(data: Path, run: Path) -> dict[str, np.ndarray]:
     prepared = session.prepare(data, Settings(training=TRAINING))
     checked = validation_samples(prepared.shares.validation.samples)
     assert len(checked) == 3
-    found["shown"] = np.array([sample.id for sample in distributed.own_share(checked)])
+    found["shown"] = np.array([sample.id for sample in distributed.own_part(checked)])
     found["iou"] = validate(prepared.segmenter, prepared.validation_store, checked, 2).iou
-    found["total"] = distributed.total(np.array([[HUGE, 1]]))
+    found["total"] = distributed.summed(np.array([[HUGE, 1]]))
     agreed = distributed.agree((0.25 + distributed.rank(),), (distributed.rank() == 1, False))
     found["agreed"] = np.array([*agreed[0], *agreed[1]])
     for name, parameter in prepared.segmenter.named_parameters():
@@ -199,10 +199,10 @@ def test_sums_are_exact_and_the_first_process_decides(together_and_alone: Found)
 
 def test_a_batch_is_shared_equally_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert distributed.slots(3) == range(3)
-    monkeypatch.setattr(distributed, "count", lambda: 3)
+    monkeypatch.setattr(distributed, "world_size", lambda: 3)
     monkeypatch.setattr(distributed, "rank", lambda: 1)
     assert distributed.slots(6) == range(2, 4)
-    assert distributed.own_share([10, 11, 12, 13, 14]) == [11, 14]
+    assert distributed.own_part([10, 11, 12, 13, 14]) == [11, 14]
     with pytest.raises(SettingError, match=r"batch = 8 cannot be shared equally by 3 processes.* --batch 6"):
         distributed.slots(8)
 
@@ -212,9 +212,9 @@ def test_other_errors_pass_and_lost_processes_are_explained(monkeypatch: pytest.
     monkeypatch.setattr(torch.distributed, "init_process_group", lambda *_, **__: None)
     monkeypatch.setattr(torch.distributed, "destroy_process_group", lambda: None)
     said = r"lost the others: one of them ended \(Connection closed by peer .*--resume runs/a"
-    with pytest.raises(TrainingError, match=said), distributed.together("runs/a"):
+    with pytest.raises(TrainingError, match=said), distributed.process_group("runs/a"):
         raise RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:2321")
-    with pytest.raises(RuntimeError, match="shapes"), distributed.together("runs/a"):
+    with pytest.raises(RuntimeError, match="shapes"), distributed.process_group("runs/a"):
         raise RuntimeError("shapes do not match")
 
 
@@ -270,7 +270,7 @@ def test_a_dead_process_ends_the_job_and_the_run_can_be_resumed(discs: Path, tmp
 
 def main() -> None:
     data, folder = map(Path, sys.argv[1:])
-    with distributed.together():
+    with distributed.process_group():
         found = work(data, folder / "two")
         np.savez(folder / f"{distributed.rank()}.npz", allow_pickle=False, **found)
 

@@ -29,7 +29,7 @@ from maskwright.models.segmenter import Segmenter
 from maskwright.planning.decisions import Budget
 from maskwright.training import distributed, loop, session
 from maskwright.training.checkpoint import Progress
-from maskwright.training.clock import Clock, next_validation, share
+from maskwright.training.clock import Clock, fraction_done, next_validation
 from maskwright.training.log import Log
 from maskwright.training.losses import cross_entropy, make_loss
 from maskwright.training.optim import FLOOR
@@ -211,9 +211,9 @@ def test_too_little_memory_for_one_view_ends_training(
 
 
 def test_several_processes_are_told_to_start_with_smaller_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distributed, "count", lambda: 2)
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
     with pytest.raises(TrainingError, match=r"does not suffice for 4 views at a time. Start again with --accumulate 4"):
-        loop._smaller(torch.OutOfMemoryError(), 2, 8)
+        loop._more_parts(torch.OutOfMemoryError(), 2, 8)
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(
@@ -248,7 +248,7 @@ def test_a_continued_run_warms_up_again_and_ends_at_zero(copy: Path) -> None:
     peak = 0.3 * 0.01
     expected = [peak * FLOOR, peak * (FLOOR + 1) / 2, *(peak * (1 + math.cos(math.pi * k / 6)) / 2 for k in range(6))]
     assert rates == pytest.approx(expected)
-    assert [line["share"] for line in lines[6:]] == pytest.approx([k / 8 for k in range(1, 9)])
+    assert [line["fraction"] for line in lines[6:]] == pytest.approx([k / 8 for k in range(1, 9)])
     assert [line["step"] for line in logged(copy, "validation")] == [3, 6, 9, 12, 14]
     content = runs.read_run(copy)
     assert content["settings"]["training"]["steps"] == 14
@@ -289,9 +289,9 @@ def test_a_run_of_steps_can_be_continued_for_a_time(copy: Path) -> None:
     assert done.finished
     assert 0.5 < time.monotonic() - start < 15
     assert runs.read_run(copy)["settings"]["training"]["minutes"] == pytest.approx((before + 4) / 60)
-    shares = [line["share"] for line in logged(copy, "step")][6:]
-    assert shares == sorted(shares)
-    assert (shares[0] < 1, shares[-1]) == (True, 1)
+    fractions = [line["fraction"] for line in logged(copy, "step")][6:]
+    assert fractions == sorted(fractions)
+    assert (fractions[0] < 1, fractions[-1]) == (True, 1)
 
 
 def test_what_cannot_be_continued_is_refused(copy: Path) -> None:
@@ -307,26 +307,26 @@ def test_what_cannot_be_continued_is_refused(copy: Path) -> None:
         session.extend(copy, "4steps")
 
 
-def test_the_share_never_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fraction_never_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("maskwright.training.clock.time.monotonic", lambda: now[0])
     clock, budget = Clock(started=90.0, before=5.0), Budget(minutes=1)
     done = Progress(begun=10.0, validation_seconds=3.0)
     assert clock.elapsed() == 15
     # 15 - 10 s of 60 - 10, of which 2 + 3 are kept free.
-    assert share(budget, done, clock) == pytest.approx(5 / 45)
-    done.share, done.validation_seconds = 0.5, 0.1
-    assert share(budget, done, clock) == 0.5
+    assert fraction_done(budget, done, clock) == pytest.approx(5 / 45)
+    done.fraction, done.validation_seconds = 0.5, 0.1
+    assert fraction_done(budget, done, clock) == 0.5
     now[0] = 90 + 28.95 - 5
-    assert share(budget, done, clock) == 0.5
+    assert fraction_done(budget, done, clock) == 0.5
     now[0] = 1000
-    assert share(budget, done, clock) == 1
+    assert fraction_done(budget, done, clock) == 1
     # By steps, the clock has no say; a further leg counts from its own beginning.
-    assert share(Budget(steps=20), Progress(step=15, first=10), clock) == 0.5
+    assert fraction_done(Budget(steps=20), Progress(step=15, first=10), clock) == 0.5
 
 
 def test_validations_keep_to_their_share_of_the_time() -> None:
-    done = Progress(share=0.2, validation_seconds=1.0)
+    done = Progress(fraction=0.2, validation_seconds=1.0)
     assert next_validation(done, Budget(steps=10), 1e9) == pytest.approx(0.3)
     assert next_validation(done, Budget(minutes=10), 100) == pytest.approx(0.3)  # 1 s of 500 s: ten times is 2 %
     assert next_validation(done, Budget(minutes=1), 20) == pytest.approx(0.4)  # of 100 s: 5 % are five validations

@@ -108,18 +108,18 @@ def test_class_weights_act_on_losses_of_pixels() -> None:
     # Weighted means over a pixel of weight 1 and one of weight 3.
     expected = (0.25 * math.log(2) + 3 * 0.5625 * math.log(4)) / 4
     assert focal(*TWO_PIXELS, weights).item() == pytest.approx(expected)
-    assert ohem(*TWO_PIXELS, weights, share=1).item() == pytest.approx((math.log(2) + 3 * math.log(4)) / 4)
+    assert ohem(*TWO_PIXELS, weights, fraction=1).item() == pytest.approx((math.log(2) + 3 * math.log(4)) / 4)
     assert make_loss("dice", weights)(*TWO_PIXELS).item() == soft_dice(*TWO_PIXELS).item()
 
 
 def test_ohem_with_all_pixels_is_cross_entropy_and_counts_by_image() -> None:
     logits, target = sines()
-    torch.testing.assert_close(ohem(logits, target, share=1), cross_entropy(logits, target))
+    torch.testing.assert_close(ohem(logits, target, fraction=1), cross_entropy(logits, target))
     # One image with one labelled pixel, one with four: ceil(0.5 * 1) + 2 are kept.
     logits = torch.tensor([[0.0, 9.0, 9.0, 9.0], [1.0, 2.0, 3.0, 4.0]]).reshape(2, 1, 1, 4)
     target = torch.tensor([[0, 255, 255, 255], [0, 0, 0, 0]]).reshape(2, 1, 4)
     expected = F.softplus(torch.tensor([0.0, 4.0, 3.0])).mean()  # -log softmax at 0 of [0, z]
-    torch.testing.assert_close(ohem(torch.cat([torch.zeros_like(logits), logits], 1), target, share=0.5), expected)
+    torch.testing.assert_close(ohem(torch.cat([torch.zeros_like(logits), logits], 1), target, fraction=0.5), expected)
 
 
 def test_distances_have_a_sign_and_absent_classes_none() -> None:

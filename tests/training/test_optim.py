@@ -7,18 +7,18 @@ import torch
 from torch import nn
 
 from maskwright.errors import SettingError
-from maskwright.training.optim import QUINTICS, Average, Muon, make_optimizer, orthogonal, rate
+from maskwright.training.optim import QUINTICS, Average, Muon, lr_factor, make_optimizer, orthogonal
 
 
 def test_the_cosine_rate_warms_up_and_reaches_its_end() -> None:
-    assert rate(0, 0.1, "cosine") == pytest.approx(1e-3)
-    assert rate(0.05, 0.1, "cosine") == pytest.approx(0.5005)
-    assert rate(0.1, 0.1, "cosine") == 1
-    assert rate(0.55, 0.1, "cosine") == pytest.approx(0.5)
-    assert rate(1.0, 0.1, "cosine") == pytest.approx(0)
-    assert rate(1.7, 0.1, "cosine") == pytest.approx(0)
-    assert rate(0.9, 0.1, "constant") == 1
-    assert rate(0, 0, "cosine") == 1
+    assert lr_factor(0, 0.1, "cosine") == pytest.approx(1e-3)
+    assert lr_factor(0.05, 0.1, "cosine") == pytest.approx(0.5005)
+    assert lr_factor(0.1, 0.1, "cosine") == 1
+    assert lr_factor(0.55, 0.1, "cosine") == pytest.approx(0.5)
+    assert lr_factor(1.0, 0.1, "cosine") == pytest.approx(0)
+    assert lr_factor(1.7, 0.1, "cosine") == pytest.approx(0)
+    assert lr_factor(0.9, 0.1, "constant") == 1
+    assert lr_factor(0, 0, "cosine") == 1
 
 
 def test_biases_and_norms_are_not_decayed() -> None:
@@ -30,9 +30,9 @@ def test_biases_and_norms_are_not_decayed() -> None:
 
 
 def test_poly_falls_to_zero() -> None:
-    assert rate(0.2, 0.2, "poly") == 1
-    assert rate(0.6, 0.2, "poly") == pytest.approx(0.5**0.9)
-    assert rate(1, 0.2, "poly") == 0
+    assert lr_factor(0.2, 0.2, "poly") == 1
+    assert lr_factor(0.6, 0.2, "poly") == pytest.approx(0.5**0.9)
+    assert lr_factor(1, 0.2, "poly") == 0
 
 
 def test_layers_of_an_encoder_learn_slower_the_farther_they_lie_from_its_end() -> None:
@@ -40,7 +40,7 @@ def test_layers_of_an_encoder_learn_slower_the_farther_they_lie_from_its_end() -
     network.encoder = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 3, 3))
     network.head = nn.Conv2d(3, 1, 1)
     groups = make_optimizer("sgd", network, 0.1, 0.5, layer_decay=0.5).param_groups
-    rates = {parameter: group["rate"] for group in groups for parameter in group["params"]}
+    rates = {parameter: group["lr_scale"] for group in groups for parameter in group["params"]}
     assert rates[network.head.weight] == rates[network.head.bias] == 1
     assert rates[network.encoder[2].weight] == 0.5
     assert rates[network.encoder[0].weight] == rates[network.encoder[0].bias] == 0.25
@@ -49,7 +49,7 @@ def test_layers_of_an_encoder_learn_slower_the_farther_they_lie_from_its_end() -
     first, second = nn.Conv2d(1, 2, 3), nn.Conv2d(2, 3, 3)
     network.encoder = nn.Sequential(nn.Sequential(first, nn.ReLU(), nn.MaxPool2d(2), second))
     groups = make_optimizer("sgd", network, 0.1, 0.5, layer_decay=0.5).param_groups
-    rates = {parameter: group["rate"] for group in groups for parameter in group["params"]}
+    rates = {parameter: group["lr_scale"] for group in groups for parameter in group["params"]}
     assert (rates[second.weight], rates[first.weight]) == (0.5, 0.25)
     with pytest.raises(SettingError, match="has none of its own"):
         make_optimizer("sgd", nn.Linear(1, 1), 0.1, 0.0, layer_decay=0.5)

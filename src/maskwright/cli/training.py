@@ -156,10 +156,10 @@ def train(
         raise SettingError(
             f"--out {out} exists and is not empty. Choose a new folder; or continue that run with --resume {out}."
         )
-    if continue_for is not None and resume is not None and distributed.starts_as() == 0:
+    if continue_for is not None and resume is not None and distributed.launch_rank() == 0:
         (folds if session.has_folds(resume) else session).extend(resume, continue_for)
-    with distributed.together(str(resume or out)):
-        if resume is None and out is None and distributed.count() > 1:
+    with distributed.process_group(str(resume or out)):
+        if resume is None and out is None and distributed.world_size() > 1:
             raise SettingError("Several processes need --out RUN, so that all of them write to one folder.")
         first = distributed.rank() == 0
         say = console.say if first else _silent

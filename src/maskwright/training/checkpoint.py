@@ -1,10 +1,13 @@
-"""The last state of training, so that a resumed run continues bit for bit. Nothing is pickled.
+"""Save and restore the last state of training, so that a resumed run continues bit for bit. Nothing is pickled.
 
     RUN/resume/state-<step>.safetensors   weights, averaged weights, optimiser moments
     RUN/resume/state.json                 step, progress, elapsed seconds, best score; names the file above
 
 The tensors are written first under a name of their own; replacing `state.json` is the one moment of change, so a kill
 at any time leaves a pair that belongs together.
+
+What is not saved is made again from what is: views and dropout from (seed, step), the learning rate from the fraction
+of the run that is over, the order of samples from the step.
 """
 
 from __future__ import annotations
@@ -31,8 +34,8 @@ class Progress:
 
     step: int = 0
     """Optimiser steps done."""
-    share: float = 0.0
-    """Of the run, 0 to 1: by steps, or by the clock."""
+    fraction: float = 0.0
+    """How much of the run is over, 0 to 1: by steps, or by the clock."""
     elapsed: float = 0.0
     """Seconds of the budget used, in this process and those before."""
     begun: float = 0.0
@@ -40,7 +43,7 @@ class Progress:
     first: int = 0
     """Step at which the last leg began; 0 unless a finished run was continued."""
     peak: float = 1.0
-    """Share of the learning rate that the last leg rises to."""
+    """Fraction of the plan's learning rate that the last leg rises to."""
     parts: int = 1
     """Parts in which each batch is made, to fit into memory."""
     best: float | None = None
@@ -50,7 +53,7 @@ class Progress:
     highest: float = 0.0
     """Highest validation mIoU so far."""
     next_validation: float = 0.0
-    """Share of the run at which the next validation is due."""
+    """Fraction of the run at which the next validation is due."""
     validation_seconds: float = 0.0
     """How long the last validation took."""
     finished: bool = False
@@ -78,7 +81,7 @@ def save(
 
 
 def exists(run: Path) -> bool:
-    """Is there a state to resume?"""
+    """Tell whether there is a state to resume."""
     return (run / runs.RESUME / STATE).is_file()
 
 
@@ -90,10 +93,13 @@ def load(run: Path, module: nn.Module, optimizer: torch.optim.Optimizer, average
     folder = run / runs.RESUME
     if not exists(run):
         raise RunError(
-            f"{run} cannot be resumed: {folder / STATE} does not exist. It appears within the first minute of "
-            "training; start again with `maskwright train`."
+            f"{run} cannot be resumed: {folder / STATE} does not exist.",
+            expected="Expected the state that appears within the first minute of training.",
+            remedy="Start again with `maskwright train DATA`.",
+            file=folder / STATE,
         )
     content: dict[str, Any] = runs.read_json(folder / STATE)
+    content = {"fraction": content.pop("share", 0.0)} | content  # a state of an older version calls it a share
     path = folder / content.pop("tensors")
     try:
         tensors = load_file(path)
@@ -103,6 +109,7 @@ def load(run: Path, module: nn.Module, optimizer: torch.optim.Optimizer, average
                 average.state[name].copy_(value)
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         state: dict[int, dict[str, torch.Tensor]] = {}
+        # Moments are keyed by the number of their parameter, counted through the groups, as torch does.
         for key, value in _under(tensors, "optimizer.").items():
             index, name = key.split(".", 1)
             like = parameters[int(index)]
@@ -114,7 +121,10 @@ def load(run: Path, module: nn.Module, optimizer: torch.optim.Optimizer, average
         return Progress(**content)
     except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise RunError(
-            f"{path} does not hold the state of this run: {error}. Start again, or restore the file."
+            f"{path} does not hold the state of this run: {error}.",
+            expected=f"Expected the tensors that {folder / STATE} was written with.",
+            remedy="Start again, or restore the file.",
+            file=path,
         ) from None
 
 

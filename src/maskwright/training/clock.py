@@ -9,8 +9,8 @@ from maskwright.planning.decisions import Budget
 from maskwright.training.checkpoint import Progress
 
 VALIDATIONS = 10
-"""In a run, at most; fewer where they would take more than `VALIDATION_SHARE` of the time."""
-VALIDATION_SHARE = 0.05
+"""In a run, at most; fewer where they would take more than `VALIDATION_FRACTION` of the time."""
+VALIDATION_FRACTION = 0.05
 EXIT_SECONDS = 2.0
 """Kept free at the end of a budget of minutes for writing the last files."""
 
@@ -29,22 +29,25 @@ class Clock:
         return time.monotonic() - self.started + self.before
 
 
-def share(budget: Budget, done: Progress, clock: Clock) -> float:
-    """How much of the run (of its last leg, if it was continued) is over: by steps, or by the clock.
+def fraction_done(budget: Budget, progress: Progress, clock: Clock) -> float:
+    """Tell how much of the run (of its last leg, if it was continued) is over, 0 to 1: by steps, or by the clock.
 
     By the clock, the last validation and the exit are kept free.
     """
     if budget.steps:
-        return min(1.0, (done.step - done.first) / (budget.steps - done.first))
+        return min(1.0, (progress.step - progress.first) / (budget.steps - progress.first))
     limit = 60 * budget.minutes
-    reserve = EXIT_SECONDS + done.validation_seconds
-    now = (clock.elapsed() - done.begun) / max(limit - done.begun - reserve, 1e-3)
-    return min(1.0, max(done.share, now))  # a validation that was quicker than the last does not turn time back
+    reserve = EXIT_SECONDS + progress.validation_seconds
+    now = (clock.elapsed() - progress.begun) / max(limit - progress.begun - reserve, 1e-3)
+    return min(1.0, max(progress.fraction, now))  # a validation that was quicker than the last does not turn time back
 
 
-def next_validation(done: Progress, budget: Budget, elapsed: float) -> float:
-    """Share of the run at the next validation. With `--steps` the clock has no say, so that results repeat exactly."""
+def next_validation(progress: Progress, budget: Budget, elapsed: float) -> float:
+    """Tell at which fraction of the run the next validation is due.
+
+    With `--steps` the clock has no say, so that results repeat exactly.
+    """
     gap = 1 / VALIDATIONS
-    if not budget.steps and done.share:
-        gap = max(gap, min(0.3, done.validation_seconds / (VALIDATION_SHARE * elapsed / done.share)))
-    return done.share + gap
+    if not budget.steps and progress.fraction:
+        gap = max(gap, min(0.3, progress.validation_seconds / (VALIDATION_FRACTION * elapsed / progress.fraction)))
+    return progress.fraction + gap

@@ -1,8 +1,9 @@
-"""Several processes that train one model: `torchrun --nproc-per-node 2 -m maskwright train ...`.
+"""Train one model with several processes: `torchrun --nproc-per-node 2 -m maskwright train ...`.
 
-Each process makes its own slots of every batch and sees its own share of the validation images; DistributedDataParallel
-averages the gradients. Losses are sums over the pixels of all processes (`losses.everywhere`), so a step is that of one
-process with the whole batch. The first process keeps the clock and writes the run; the others follow.
+Each process makes its own slots of every batch and scores its own part of the validation images;
+DistributedDataParallel averages the gradients. Losses are sums over the pixels of all processes (`losses.everywhere`),
+so a step is that of one process with the whole batch. The first process keeps the clock and writes the run; the others
+follow.
 
 Alone (without torchrun) everything here does nothing.
 """
@@ -30,23 +31,23 @@ PATIENCE = timedelta(minutes=10)
 Item = TypeVar("Item")
 
 
-def count() -> int:
-    """Processes that train together."""
+def world_size() -> int:
+    """Count the processes that train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """The number of this one; 0 writes."""
+    """Tell the number of this process; 0 writes."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def starts_as() -> int:
-    """The number that this process will have once it has joined the others."""
+def launch_rank() -> int:
+    """Tell the number that this process will have once it has joined the others."""
     return int(os.environ.get("RANK", "0"))
 
 
 @contextmanager
-def together(run: str = "the run") -> Iterator[None]:
+def process_group(run: str = "the run") -> Iterator[None]:
     """Join the processes that torchrun started, and leave them at the end.
 
     Raises TrainingError where another process has died, in words; what `run` has saved can be resumed.
@@ -64,46 +65,49 @@ def together(run: str = "the run") -> Iterator[None]:
         if not _is_lost(error):
             raise
         raise TrainingError(
-            f"Process {rank()} of {count()} lost the others: one of them ended ({_said(error)}). Its own message "
-            f"says why. The state of the last minute is saved: start all of them again with --resume {run}."
+            f"Process {rank()} of {world_size()} lost the others: one of them ended ({_said(error)}). "
+            "Its own message says why.",
+            remedy=f"The state of the last minute is saved: start all of them again with --resume {run}.",
         ) from None
     finally:
         dist.destroy_process_group()
 
 
 def slots(batch: int) -> range:
-    """The places of a batch that this process makes.
+    """Give the positions in a batch that this process makes.
 
-    Raises SettingError if the processes cannot share the batch equally.
+    Raises SettingError if the processes cannot divide the batch equally.
     """
-    if batch % count():
+    processes = world_size()
+    if batch % processes:
         raise SettingError(
-            f"batch = {batch} cannot be shared equally by {count()} processes. Expected a multiple of {count()}, for "
-            f"example --batch {count() * max(1, batch // count())}."
+            f"batch = {batch} cannot be shared equally by {processes} processes.",
+            expected=f"Expected a multiple of {processes}.",
+            remedy=f"Give for example --batch {processes * max(1, batch // processes)}.",
         )
-    share = batch // count()
-    return range(rank() * share, (rank() + 1) * share)
+    own = batch // processes
+    return range(rank() * own, (rank() + 1) * own)
 
 
-def own_share(items: Sequence[Item]) -> Sequence[Item]:
-    """The items that this process looks at; every item falls to exactly one process."""
-    return items[rank() :: count()]
+def own_part(items: Sequence[Item]) -> Sequence[Item]:
+    """Give the items that this process looks at; every item falls to exactly one process."""
+    return items[rank() :: world_size()]
 
 
-def total(matrix: np.ndarray) -> np.ndarray:
-    """An integer array summed over the processes, exactly."""
-    if count() == 1:
+def summed(matrix: np.ndarray) -> np.ndarray:
+    """Sum an integer array over the processes, exactly."""
+    if world_size() == 1:
         return matrix
     device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-    summed = torch.from_numpy(matrix).to(device)
-    dist.all_reduce(summed)
-    found: np.ndarray = summed.cpu().numpy()
+    total = torch.from_numpy(matrix).to(device)
+    dist.all_reduce(total)
+    found: np.ndarray = total.cpu().numpy()
     return found
 
 
 def agree(first: Sequence[float], anyone: Sequence[bool] = ()) -> tuple[list[float], list[bool]]:
-    """Numbers as the first process has them, and whether any process answers yes; one exchange."""
-    if count() == 1:
+    """Learn numbers as the first process has them, and whether any process answers yes, in one exchange."""
+    if world_size() == 1:
         return list(first), list(anyone)
     device = "cuda" if dist.get_backend() == "nccl" else "cpu"
     told = [value if rank() == 0 else 0.0 for value in first] + [float(answer) for answer in anyone]
@@ -113,18 +117,18 @@ def agree(first: Sequence[float], anyone: Sequence[bool] = ()) -> tuple[list[flo
     return values[: len(first)], [value > 0 for value in values[len(first) :]]
 
 
-def wait() -> None:
-    """Until all processes are here."""
-    if count() > 1:
+def barrier() -> None:
+    """Wait until all processes are here."""
+    if world_size() > 1:
         dist.barrier()
 
 
-def shared(segmenter: Segmenter) -> nn.Module:
-    """The segmenter, with gradients averaged over the processes; batch norms see all of the batch on GPUs.
+def data_parallel(segmenter: Segmenter) -> nn.Module:
+    """Wrap the segmenter, so that gradients are averaged over the processes; on GPUs batch norms see the whole batch.
 
-    On a CPU torch has no batch norm over several processes: there each normalises by its own share of the batch.
+    On a CPU torch has no batch norm over several processes: there each normalises by its own slots of the batch.
     """
-    if count() == 1:
+    if world_size() == 1:
         return segmenter
     device = next(segmenter.parameters()).device
     if device.type == "cuda":
@@ -134,6 +138,7 @@ def shared(segmenter: Segmenter) -> nn.Module:
 
 
 def _is_lost(error: RuntimeError) -> bool:
+    """Whether another process went away. Torch says so by class in some cases, in gloo's by text alone."""
     text = str(error).lower()
     return isinstance(error, dist.DistBackendError | dist.DistNetworkError) or any(
         sign in text for sign in ("connection closed by peer", "connection reset", "timed out", "socket", "nccl")
@@ -141,5 +146,5 @@ def _is_lost(error: RuntimeError) -> bool:
 
 
 def _said(error: Exception) -> str:
-    """What it says, without the place in torch's sources that gloo puts before it, and torch's guesses after it."""
+    """What torch says, without the line of its sources that gloo puts before it, and the guesses that follow it."""
     return re.sub(r"^\[[^\]]*\]\s*", "", str(error).strip().split("\n")[0]).split(". ")[0][:120]

@@ -39,7 +39,7 @@ def start(
     say: Say = lambda text: None,
     show: Show = lambda status: None,
 ) -> list[Progress]:
-    """Train every fold into the folder `run`, which must be empty; a budget of minutes is shared among the folds.
+    """Train every fold into the folder `run`, which must be empty; a budget of minutes is divided among the folds.
 
     Returns the folds' progress, up to the first that was interrupted. Raises what `session.prepare` raises.
     """
@@ -64,7 +64,7 @@ def start(
     }
     if distributed.rank() == 0:
         runs.write_json(run / runs.RUN, content)
-    distributed.wait()
+    distributed.barrier()
     return _train(run, content, started, say, show)
 
 

@@ -1,4 +1,4 @@
-"""`log.jsonl`, and TensorBoard where it is installed."""
+"""Write `log.jsonl`, and TensorBoard's files where that is installed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,19 @@ BOARD = "tensorboard"
 
 
 class Log:
-    """`log.jsonl`: one JSON object a line, appended and flushed; lines after a resumed step are dropped first.
+    """`log.jsonl`: one JSON object a line, appended and flushed.
 
-    Where the package `tensorboard` is installed, the numbers go to `RUN/tensorboard/` as well. One that is not `on`
-    (a process that does not write) does nothing.
+    Where the package `tensorboard` is installed, the numbers go to `RUN/tensorboard/` as well.
+
+    Parameters
+    ----------
+    path
+        Of `log.jsonl`.
+    after
+        The step at which training begins. Lines of later steps, which a killed process wrote after its last saved
+        state, are dropped: these steps will be done again.
+    on
+        Whether this process writes; otherwise the log does nothing.
     """
 
     def __init__(self, path: Path, after: int, *, on: bool = True) -> None:
@@ -36,7 +45,7 @@ class Log:
             self.board = SummaryWriter(str(path.parent / BOARD), purge_step=after + 1)
 
     def write(self, kind: str, **values: Any) -> None:
-        """Append one line; seconds and shares are rounded, losses are exact."""
+        """Append one line; seconds and rates are rounded, losses are exact."""
         if self.path is None:
             return
         rounded = {

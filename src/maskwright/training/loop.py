@@ -1,4 +1,4 @@
-"""The training loop, one page: validate -> save -> stop -> step -> log.
+"""The training loop, one page read from top to bottom: evaluate -> save -> stop -> step -> log.
 
 Shapes: B batch, C channels, K classes, H, W height and width.
 """
@@ -28,10 +28,10 @@ from maskwright.models.weights import save_weights
 from maskwright.planning.decisions import Budget, ResolvedTraining
 from maskwright.training import checkpoint, distributed
 from maskwright.training.checkpoint import Progress
-from maskwright.training.clock import VALIDATIONS, Clock, next_validation, share
+from maskwright.training.clock import VALIDATIONS, Clock, fraction_done, next_validation
 from maskwright.training.log import Log
 from maskwright.training.losses import Loss
-from maskwright.training.optim import Average, make_optimizer, rate
+from maskwright.training.optim import Average, lr_factor, make_optimizer
 from maskwright.training.validation import averaged, validate, validation_samples
 
 SAVE_EVERY = 60.0
@@ -46,11 +46,13 @@ class Status:
     """What a progress display shows after a step."""
 
     step: int
-    share: float
+    fraction: float
+    """Of the run, 0 to 1."""
     loss: float
     images_per_second: float
     seconds_left: float
     miou: float | None
+    """Of the last validation."""
 
 
 def train(
@@ -71,126 +73,184 @@ def train(
     """Train until the steps or the minutes are used up; leave the best weights in the run.
 
     Stops early, with the state saved, at SIGINT or SIGTERM: `Progress.finished` tells. With several processes
-    (`distributed`), all call this together. Raises TrainingError if a loss is not finite, naming the step and the
-    images, or if the memory does not suffice for a single view.
+    (`distributed`), all call this together.
+
+    Parameters
+    ----------
+    run
+        The run folder; the weights, the log and the state for resuming are written there.
+    segmenter
+        Trained in place, on the device that it is on.
+    loader
+        Makes the batches.
+    validation
+        Held-out samples, and the store that reads them; none for training without validation.
+    classes
+        How many there are.
+    settings, budget
+        What the plan decided, and how many steps or minutes there are.
+    loss_function
+        f(logits_BKHW, target_BHW) -> scalar.
+    clock
+        Counts the seconds of the budget.
+    resume
+        Go on from the state in the run.
+    show, say
+        Called after each step, and with messages.
+
+    Raises
+    ------
+    TrainingError
+        If a loss is not finite, naming the step and the images, or if the memory does not suffice for a single view.
     """
-    device = next(segmenter.parameters()).device
     writes = distributed.rank() == 0
+    # Convolutions are fastest with the channels of a pixel side by side, on CPUs and GPUs alike.
     segmenter.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = make_optimizer(settings.optimizer, segmenter, settings.lr, settings.weight_decay, settings.layer_decay)
     average = Average(segmenter, settings.ema) if settings.ema else None
-    done = Progress(next_validation=1 / VALIDATIONS, begun=clock.elapsed(), parts=settings.accumulate)
+    progress = Progress(next_validation=1 / VALIDATIONS, begun=clock.elapsed(), parts=settings.accumulate)
     if resume:
-        done = checkpoint.load(run, segmenter, optimizer, average)
-        clock = Clock(started=clock.started, before=done.elapsed)
-        if done.step == done.first and not done.share:
-            done.begun = clock.elapsed()  # a continued run has just been opened again
-    trained = segmenter.at_working_scale()  # views are reduced already
-    model = distributed.shared(trained)
+        progress = checkpoint.load(run, segmenter, optimizer, average)
+        clock = Clock(started=clock.started, before=progress.elapsed)
+        if progress.step == progress.first and not progress.fraction:
+            progress.begun = clock.elapsed()  # a continued run has just been opened again
+    # Three names for one set of weights: `segmenter` takes images at their own size, `trained` views that were reduced
+    # to the working scale already, and `model` is `trained` wrapped for several processes or compiled.
+    trained = segmenter.at_working_scale()
+    model = distributed.data_parallel(trained)
     model = torch.compile(model) if settings.compile else model  # type: ignore[assignment]
-    bf16 = settings.precision == "bf16"
-    log = Log(run / runs.LOG, after=done.step, on=writes)
-    log.write("start", step=done.step, seconds=clock.elapsed(), resumed=resume, processes=distributed.count())
+    log = Log(run / runs.LOG, after=progress.step, on=writes)
+    log.write("start", step=progress.step, seconds=clock.elapsed(), resumed=resume, processes=distributed.world_size())
     checked = validation_samples(validation[1])
     saved = time.monotonic()
-    miou: float | None = done.best
+    miou: float | None = progress.best
 
-    with _interruptible() as interrupted, loader.ahead(done.step) as batches:
+    def tell_parts(parts: int) -> None:
+        say(f"Out of memory at step {progress.step}: each batch is now made in {parts} parts, one by one")
+        log.write("memory", step=progress.step, seconds=clock.elapsed(), parts=parts)
+
+    with _interruptible() as interrupted, loader.ahead(progress.step) as batches:
         while True:
-            # What the first process's clock says holds for all.
-            (done.share, due_now, save_now), (stop,) = distributed.agree(
-                (done.share, float(_due(done, settings)), float(time.monotonic() - saved > SAVE_EVERY)),
+            # Processes have to turn the same corners together, or they would wait for each other forever. So what the
+            # first one's clock says holds for all, and a signal to any of them stops all.
+            (progress.fraction, due_now, save_now), (stop,) = distributed.agree(
+                (progress.fraction, float(_due(progress, settings)), float(time.monotonic() - saved > SAVE_EVERY)),
                 (interrupted(),),
             )
+            last_step = progress.fraction >= 1
 
-            # Validate, and keep the weights if they are the best so far.
-            over = done.share >= 1
-            if done.step > done.first and (over or due_now) and not done.finished:
+            # Evaluate: score the averaged weights on held-out images, and keep them if they are the best so far. A
+            # resumed run that was finished has been scored already.
+            if progress.step > progress.first and (last_step or due_now) and not progress.finished:
                 start = time.monotonic()
                 with averaged(segmenter, average):
                     scores = validate(segmenter, validation[0], checked, classes) if checked else None
                     miou = None if scores is None or math.isnan(scores.miou) else scores.miou
-                    if miou is None or done.best is None or miou >= done.highest - TIE:
+                    if miou is None or progress.best is None or miou >= progress.highest - TIE:
                         if writes:
                             save_weights(segmenter, run / runs.WEIGHTS)
-                        done.best, done.best_step = miou, done.step
-                    done.highest = max(done.highest, miou or 0.0)
-                done.validation_seconds = time.monotonic() - start
-                done.next_validation = next_validation(done, budget, clock.elapsed() - done.begun)
+                        progress.best, progress.best_step = miou, progress.step
+                    progress.highest = max(progress.highest, miou or 0.0)
+                progress.validation_seconds = time.monotonic() - start
+                progress.next_validation = next_validation(progress, budget, clock.elapsed() - progress.begun)
                 iou = None if scores is None else [None if math.isnan(v) else round(v, 5) for v in scores.iou.tolist()]
                 log.write(
-                    "validation", step=done.step, seconds=clock.elapsed(), miou=miou, iou=iou, images=len(checked)
+                    "validation", step=progress.step, seconds=clock.elapsed(), miou=miou, iou=iou, images=len(checked)
                 )
 
-            # Save the state.
-            done.finished = over
-            if (over or stop or save_now) and writes:
-                done.elapsed = clock.elapsed()
-                checkpoint.save(run, done, segmenter, optimizer, average)
+            # Save the state, once a minute and at the end. Weights to predict with are there from the first time on.
+            progress.finished = last_step
+            if (last_step or stop or save_now) and writes:
+                progress.elapsed = clock.elapsed()
+                checkpoint.save(run, progress, segmenter, optimizer, average)
                 if not (run / runs.WEIGHTS).exists():
                     with averaged(segmenter, average):
                         save_weights(segmenter, run / runs.WEIGHTS)
             saved = time.monotonic() if save_now else saved
 
             # Stop.
-            if over or stop:
-                log.write("end", step=done.step, seconds=clock.elapsed(), finished=over, best=done.best)
+            if last_step or stop:
+                log.write("end", step=progress.step, seconds=clock.elapsed(), finished=last_step, best=progress.best)
                 log.close()
-                distributed.wait()
-                return done
+                distributed.barrier()
+                return progress
 
-            # One step.
+            # Step. Early in the run the views may have half their resolution: such steps take about a quarter of the
+            # time, and what they teach holds at full resolution too. The learning rate goes by the fraction of the run
+            # that is over, so one schedule serves a number of steps and a number of minutes.
             tick = time.monotonic()
             batch = next(batches)
-            halves = done.first == 0 and done.share < settings.progressive  # a continued run has had its share
-            shown = batch.halved() if halves else batch
+            small = progress.first == 0 and progress.fraction < settings.progressive  # not again in a continued run
+            shown = batch.halved() if small else batch
             trained.train()
-            share_of_peak = done.peak * rate(done.share, settings.warmup, settings.schedule)
+            lr = settings.lr * (progress.peak * lr_factor(progress.fraction, settings.warmup, settings.schedule))
             for group in optimizer.param_groups:
-                group["lr"] = settings.lr * share_of_peak * group["rate"]
-            while True:
-                torch.manual_seed(_seed_of(settings.seed, done.step))
-                optimizer.zero_grad(set_to_none=True)
-                try:
-                    value = _gradients(model, segmenter.auxiliary, shown, done.parts, loss_function, bf16=bf16)
-                    break
-                except RuntimeError as error:
-                    done.parts = _smaller(error, done.parts, len(batch.ids))
-                _free(device)
-                say(f"Out of memory at step {done.step}: each batch is now made in {done.parts} parts, one by one")
-                log.write("memory", step=done.step, seconds=clock.elapsed(), parts=done.parts)
-            if not math.isfinite(value):
-                kept = f" The best weights so far are in {run}." if (run / runs.WEIGHTS).exists() else ""
-                raise TrainingError(
-                    f"The loss became {value} at step {done.step}, on {', '.join(batch.ids)}. Expected a finite "
-                    f"number. Look at these images for extreme values; else lower the rate, for example "
-                    f"--lr {settings.lr / 3:.1e}.{kept}"
-                )
+                group["lr"] = lr * group["lr_scale"]
+            loss = _gradients_within_memory(
+                model, optimizer, segmenter.auxiliary, shown, progress, settings, loss_function, tell_parts
+            )
+            if not math.isfinite(loss):
+                raise _not_finite(loss, progress.step, batch, settings, run)
             if settings.gradient_clip:
                 torch.nn.utils.clip_grad_norm_(segmenter.parameters(), settings.gradient_clip)
             optimizer.step()
             if average is not None:
-                average.update(segmenter, done.step)
-            done.step += 1
-            done.share = share(budget, done, clock)
+                average.update(segmenter, progress.step)
+            progress.step += 1
+            progress.fraction = fraction_done(budget, progress, clock)
 
             # Log.
-            speed = distributed.count() * len(batch.ids) / max(time.monotonic() - tick, 1e-9)
+            speed = distributed.world_size() * len(batch.ids) / max(time.monotonic() - tick, 1e-9)
             log.write(
                 "step",
-                step=done.step,
+                step=progress.step,
                 seconds=clock.elapsed(),
-                share=done.share,
-                loss=value,
-                lr=settings.lr * share_of_peak,
+                fraction=progress.fraction,
+                share=progress.fraction,  # its older name, for programs that read the log
+                loss=loss,
+                lr=lr,
                 images_per_second=speed,
             )
-            left = (clock.elapsed() - done.begun) * (1 - done.share) / max(done.share, 1e-9)
+            left = (clock.elapsed() - progress.begun) * (1 - progress.fraction) / max(progress.fraction, 1e-9)
             show(
                 Status(
-                    step=done.step, share=done.share, loss=value, images_per_second=speed, seconds_left=left, miou=miou
+                    step=progress.step,
+                    fraction=progress.fraction,
+                    loss=loss,
+                    images_per_second=speed,
+                    seconds_left=left,
+                    miou=miou,
                 )
             )
+
+
+def _gradients_within_memory(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    auxiliary: Sequence[float],
+    batch: Batch,
+    progress: Progress,
+    settings: ResolvedTraining,
+    loss_function: Loss,
+    tell_parts: Callable[[int], None],
+) -> float:
+    """Compute the gradients of a step and return its loss.
+
+    Where the memory does not suffice, the batch is made in twice as many parts, now and in the steps to come.
+    """
+    device = next(model.parameters()).device
+    while True:
+        torch.manual_seed(_seed_of(settings.seed, progress.step))
+        optimizer.zero_grad(set_to_none=True)
+        try:
+            bf16 = settings.precision == "bf16"
+            return _gradients(model, auxiliary, batch, progress.parts, loss_function, bf16=bf16)
+        except RuntimeError as error:
+            progress.parts = _more_parts(error, progress.parts, len(batch.ids))
+        # Outside of the handler: the error holds the frames, and these the tensors that are to be freed.
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        tell_parts(progress.parts)
 
 
 def _gradients(
@@ -213,6 +273,7 @@ def _gradients(
     for number, part in enumerate(chunks):
         image_BCHW = batch.image_BCHW[part[0] : part[-1] + 1].to(device, non_blocking=True)
         target_BHW = batch.target_BHW[part[0] : part[-1] + 1].to(device, non_blocking=True)
+        # Processes exchange their gradients once, with the last part.
         last = number == len(chunks) - 1
         quiet = nullcontext() if last or not hasattr(model, "no_sync") else model.no_sync()  # type: ignore[operator]
         with quiet:
@@ -228,38 +289,47 @@ def _gradients(
     return total
 
 
-def _due(done: Progress, settings: ResolvedTraining) -> bool:
+def _due(progress: Progress, settings: ResolvedTraining) -> bool:
+    """Whether it is time for a validation."""
     if settings.validate_every:
-        return done.step % settings.validate_every == 0
-    return done.share >= done.next_validation
+        return progress.step % settings.validate_every == 0
+    return progress.fraction >= progress.next_validation
 
 
-def _smaller(error: RuntimeError, parts: int, views: int) -> int:
-    """Twice the parts after running out of memory; any other error is raised again."""
+def _more_parts(error: RuntimeError, parts: int, views: int) -> int:
+    """Twice the parts after running out of memory; any other error is raised again.
+
+    Torch has a class for this error on GPUs; on CPUs only the allocator's name in its text tells.
+    """
     if not (isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)):
         raise error
-    if parts >= views or distributed.count() > 1:
-        remedy = (
-            "Use a smaller --crop, a smaller network, or a smaller --scale."
-            if parts >= views
-            else f"Start again with --accumulate {2 * parts}, which makes each batch in parts."
-        )
+    if parts >= views:
         raise TrainingError(
-            f"The memory does not suffice for {'one view' if parts >= views else f'{views // parts} views'} at a time. "
-            f"{remedy}"
+            "The memory does not suffice for one view at a time.",
+            remedy="Use a smaller --crop, a smaller network, or a smaller --scale.",
+        ) from None
+    if distributed.world_size() > 1:
+        raise TrainingError(
+            f"The memory does not suffice for {views // parts} views at a time.",
+            remedy=f"Start again with --accumulate {2 * parts}, which makes each batch in parts.",
         ) from None
     return min(2 * parts, views)
 
 
-def _free(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
+def _not_finite(loss: float, step: int, batch: Batch, settings: ResolvedTraining, run: Path) -> TrainingError:
+    kept = f" The best weights so far are in {run}." if (run / runs.WEIGHTS).exists() else ""
+    return TrainingError(
+        f"The loss became {loss} at step {step}, on {', '.join(batch.ids)}.",
+        expected="Expected a finite number.",
+        remedy=f"Look at these images for extreme values; else lower the rate, for example --lr {settings.lr / 3:.1e}."
+        + kept,
+    )
 
 
 def _seed_of(seed: int, step: int) -> int:
     """Seed of what the network itself draws in a step (dropout); other processes draw differently."""
-    place = [seed, 2, step] if distributed.rank() == 0 else [seed, 2, step, distributed.rank()]
-    return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> 1)
+    key = [seed, 2, step] if distributed.rank() == 0 else [seed, 2, step, distributed.rank()]
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
 
 
 @contextmanager

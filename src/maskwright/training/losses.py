@@ -1,10 +1,14 @@
 """Losses: f(logits_BKHW, target_BHW) -> scalar. Unlabelled pixels (255) take no part, in denominators either.
 
-Each is a function of sums over pixels, and with several processes these sums run over the pixels of all of them
+A mean over a batch is a mean over its labelled pixels: a sum divided by their number, not by B H W, and not a mean of
+means over images, in which an image with three labelled pixels would weigh as much as one with a million. So each loss
+is a function of sums over pixels, and with several processes these sums run over the pixels of all of them
 (`everywhere`, differentiable): the loss and its gradient are those of one process with the whole batch, wherever the
 unlabelled pixels lie. Only what is sorted (Lovász, OHEM) or drawn (distance maps, skeletons) is made image by image.
 
 A batch without a labelled pixel gives 0, with a gradient of 0, not NaN.
+
+To add a loss: a function here, its row in `FUNCTIONS`, its name in `config.LOSSES`.
 Shapes: B batch, K classes (logits are float32, K >= 2), H, W height and width, N pixels; targets int64.
 """
 
@@ -25,13 +29,13 @@ from maskwright.datasets.classes import UNLABELLED
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 HARDEST = 0.25
-"""Share of each image's labelled pixels that OHEM learns from."""
+"""Fraction of each image's labelled pixels that OHEM learns from."""
 SKELETON_STEPS = 10
 """Erosions of a soft skeleton: structures up to twice this width, in pixels, shrink to their middle line."""
 
 
 def everywhere(sums: torch.Tensor) -> torch.Tensor:
-    """Sums over the batch of this process -> over those of all; differentiable. Alone, the same tensor.
+    """Add up sums over the batch of each process; differentiable. Alone, this is the same tensor.
 
     Every process then has the same loss, and the mean over processes of its gradients, which is what
     DistributedDataParallel takes, is the gradient of that loss.
@@ -64,11 +68,27 @@ def cross_entropy(
     weights_K: torch.Tensor | None = None,
     smoothing: float = 0.0,
 ) -> torch.Tensor:
-    """Mean over labelled pixels of -log softmax at the true class.
+    """Take the mean over labelled pixels of -log softmax at the true class.
 
-    With weights, the weighted mean: the weights of the true classes stand in the denominator too. For two classes with
-    logits [0, z] this is the binary cross-entropy of sigmoid(z). With `smoothing` e the true class counts 1 - e + e/K
-    and every other one e/K (Szegedy et al. 2015, arXiv:1512.00567, section 7).
+    For two classes with logits [0, z] this is the binary cross-entropy of sigmoid(z).
+
+    Parameters
+    ----------
+    logits_BKHW
+        float32, any real numbers.
+    target_BHW
+        int64 class indices, 255 where unlabelled.
+    weights_K
+        Weights of the classes, or None. The mean is then a weighted one: the weights of the true classes stand in the
+        denominator too.
+    smoothing
+        With e the true class counts 1 - e + e/K and every other one e/K (Szegedy et al. 2015, arXiv:1512.00567, section
+        7).
+
+    Returns
+    -------
+    torch.Tensor
+        A scalar.
     """
     total = F.cross_entropy(
         logits_BKHW, target_BHW, weights_K, ignore_index=UNLABELLED, reduction="sum", label_smoothing=smoothing
@@ -77,9 +97,12 @@ def cross_entropy(
 
 
 def ohem(
-    logits_BKHW: torch.Tensor, target_BHW: torch.Tensor, weights_K: torch.Tensor | None = None, share: float = HARDEST
+    logits_BKHW: torch.Tensor,
+    target_BHW: torch.Tensor,
+    weights_K: torch.Tensor | None = None,
+    fraction: float = HARDEST,
 ) -> torch.Tensor:
-    """Online hard example mining: the cross-entropy of each image's hardest `share` of labelled pixels.
+    """Take the cross-entropy of each image's hardest `fraction` of labelled pixels (online hard example mining).
 
     Shrivastava et al. 2016 (arXiv:1604.03540), for pixels as in Wu et al. 2016 (arXiv:1605.06885, section 3.2). At
     least one pixel of an image that has any.
@@ -88,7 +111,7 @@ def ohem(
     weight_BN = _pixel_weights(target_BHW, weights_K, loss_BN.dtype).flatten(1)
     labelled_BN = (target_BHW != UNLABELLED).flatten(1)
     order_BN = torch.where(labelled_BN, loss_BN, -1).argsort(dim=1, descending=True)
-    kept_B1 = (share * labelled_BN.sum(1, keepdim=True)).ceil()
+    kept_B1 = (fraction * labelled_BN.sum(1, keepdim=True)).ceil()
     hard_BN = torch.arange(loss_BN.shape[1], device=loss_BN.device) < kept_B1
     return _mean((loss_BN.gather(1, order_BN) * hard_BN).sum(), (weight_BN.gather(1, order_BN) * hard_BN).sum())
 
@@ -96,7 +119,7 @@ def ohem(
 def focal(
     logits_BKHW: torch.Tensor, target_BHW: torch.Tensor, weights_K: torch.Tensor | None = None, gamma: float = 2.0
 ) -> torch.Tensor:
-    """Mean over labelled pixels of -(1 - p)^gamma log p, p the true class's probability.
+    """Take the mean over labelled pixels of -(1 - p)^gamma log p, p the true class's probability.
 
     Lin et al. 2017 (arXiv:1708.02002), equation 4; with weights equation 5, as a weighted mean.
     """
@@ -118,7 +141,7 @@ class Overlap(NamedTuple):
 
 
 def soft_dice(logits_BKHW: torch.Tensor, target_BHW: torch.Tensor) -> torch.Tensor:
-    """1 - the mean Dice of the classes present in the batch's truth, with probabilities for the prediction.
+    """Compute 1 - the mean Dice of the classes present in the batch's truth, with probabilities for the prediction.
 
     Dice_k = 2 sum p_k t_k / (sum p_k + sum t_k), sums over all labelled pixels of the batch (Milletari et al. 2016,
     arXiv:1606.04797, equation 3, without the squares).
@@ -128,7 +151,7 @@ def soft_dice(logits_BKHW: torch.Tensor, target_BHW: torch.Tensor) -> torch.Tens
 
 
 def generalised_dice(logits_BKHW: torch.Tensor, target_BHW: torch.Tensor) -> torch.Tensor:
-    """1 - one Dice over all classes, each weighted by the inverse square of its size.
+    """Compute 1 - one Dice over all classes, each weighted by the inverse square of its size.
 
     Sudre et al. 2017 (arXiv:1707.03237), section 2.1, GDL; over the classes present in the batch's truth.
     """
@@ -139,7 +162,7 @@ def generalised_dice(logits_BKHW: torch.Tensor, target_BHW: torch.Tensor) -> tor
 
 
 def soft_jaccard(logits_BKHW: torch.Tensor, target_BHW: torch.Tensor) -> torch.Tensor:
-    """1 - the mean IoU of the classes present in the batch's truth, with probabilities for the prediction.
+    """Compute 1 - the mean IoU of the classes in the batch's truth, with probabilities for the prediction.
 
     IoU_k = sum p_k t_k / (sum p_k + sum t_k - sum p_k t_k) (Rahman & Wang 2016, equation 3).
     """
@@ -151,7 +174,7 @@ def soft_jaccard(logits_BKHW: torch.Tensor, target_BHW: torch.Tensor) -> torch.T
 def tversky(
     logits_BKHW: torch.Tensor, target_BHW: torch.Tensor, alpha: float = 0.3, beta: float = 0.7, gamma: float = 1.0
 ) -> torch.Tensor:
-    """Mean over the classes present of (1 - T_k)^gamma, T_k = both / (both + alpha false + beta missed).
+    """Take the mean over the classes present of (1 - T_k)^gamma, T_k = both / (both + alpha false + beta missed).
 
     Salehi et al. 2017 (arXiv:1706.05721), equation 4: `alpha` weighs false positives, `beta` missed pixels. Focal
     Tversky (Abraham & Khan 2018, arXiv:1810.07842, equation 4) has gamma = 3/4.
@@ -164,12 +187,12 @@ def tversky(
 
 
 def focal_tversky(logits_BKHW: torch.Tensor, target_BHW: torch.Tensor) -> torch.Tensor:
-    """`tversky` with the power 3/4, which looks harder at classes that are already good (see there)."""
+    """Compute `tversky` with the power 3/4, which looks harder at classes that are already good (see there)."""
     return tversky(logits_BKHW, target_BHW, gamma=0.75)
 
 
 def lovasz_softmax(logits_BKHW: torch.Tensor, target_BHW: torch.Tensor) -> torch.Tensor:
-    """The convex extension of 1 - IoU: mean over the images, and over the classes present in each.
+    """Compute the convex extension of 1 - IoU: mean over the images, and over the classes present in each.
 
     Berman et al. 2017 (arXiv:1705.08790), equations 8, 9 and 11.
     """
@@ -180,7 +203,7 @@ def lovasz_softmax(logits_BKHW: torch.Tensor, target_BHW: torch.Tensor) -> torch
     error_BKN, order_BKN = error_BKN.sort(dim=2, descending=True)
     found_BKN = truth_BKN.gather(2, order_BKN).to(error_BKN.dtype)
     size_BK1 = found_BKN.sum(2, keepdim=True)
-    # IoU when the pixels up to each place are wrong; the loss weighs an error by what it takes from the IoU.
+    # 1 - IoU when the pixels up to each position are wrong; the loss weighs an error by what it takes from the IoU.
     lost_BKN = 1 - (size_BK1 - found_BKN.cumsum(2)) / (size_BK1 + (1 - found_BKN).cumsum(2)).clamp_min(1)
     weight_BKN = torch.cat([lost_BKN[..., :1], lost_BKN[..., 1:] - lost_BKN[..., :-1]], 2)
     present_BK = size_BK1.squeeze(2) > 0
@@ -189,7 +212,7 @@ def lovasz_softmax(logits_BKHW: torch.Tensor, target_BHW: torch.Tensor) -> torch
 
 
 def boundary(logits_BKHW: torch.Tensor, target_BHW: torch.Tensor) -> torch.Tensor:
-    """Mean over labelled pixels and classes of probability times signed distance to the class's true boundary.
+    """Take the mean over labelled pixels and classes of probability times signed distance to the class's true boundary.
 
     Kervadec et al. 2019 (arXiv:1812.07032), equation 5: distances in pixels, below 0 inside the class; 0 for classes
     absent from an image. It can be below 0 and says nothing where a class is absent: add a little of it to a loss of
@@ -204,10 +227,10 @@ def boundary(logits_BKHW: torch.Tensor, target_BHW: torch.Tensor) -> torch.Tenso
 
 
 def cldice(logits_BKHW: torch.Tensor, target_BHW: torch.Tensor) -> torch.Tensor:
-    """1 - the Dice of middle lines, for thin structures; mean over the classes from 1 that are present in the truth.
+    """Compute 1 - the Dice of middle lines, for thin structures; mean over the classes from 1 present in the truth.
 
-    Shit et al. 2021 (arXiv:2003.07311), equations 1 and 2 and algorithm 1: the share of the predicted skeleton within
-    the true mask, and of the true skeleton within the prediction. Class 0 is taken as the ground they lie on.
+    Shit et al. 2021 (arXiv:2003.07311), equations 1 and 2 and algorithm 1: the fraction of the predicted skeleton
+    within the true mask, and of the true skeleton within the prediction. Class 0 is taken as the ground they lie on.
     """
     labelled_B1HW = (target_BHW != UNLABELLED).unsqueeze(1)
     truth_BKHW = ((target_BHW.unsqueeze(1) == _classes(logits_BKHW).unsqueeze(-1)) & labelled_B1HW)[:, 1:]
@@ -221,7 +244,7 @@ def cldice(logits_BKHW: torch.Tensor, target_BHW: torch.Tensor) -> torch.Tensor:
 
 
 def soft_skeleton(p_BKHW: torch.Tensor) -> torch.Tensor:
-    """What openings take away from a soft mask, while it is eroded step by step (Shit et al. 2021, algorithm 1)."""
+    """Collect what openings take away from a soft mask that is eroded step by step (Shit et al. 2021, algorithm 1)."""
 
     def eroded(x_BKHW: torch.Tensor) -> torch.Tensor:
         rows, columns = F.max_pool2d(-x_BKHW, (3, 1), 1, (1, 0)), F.max_pool2d(-x_BKHW, (1, 3), 1, (0, 1))
@@ -239,7 +262,7 @@ def soft_skeleton(p_BKHW: torch.Tensor) -> torch.Tensor:
 
 
 def overlap(logits_BKHW: torch.Tensor, target_BHW: torch.Tensor) -> Overlap:
-    """Sums of probabilities and of true pixels, over the labelled pixels of all processes' batches."""
+    """Sum probabilities and true pixels of each class, over the labelled pixels of all processes' batches."""
     classes = logits_BKHW.shape[1]
     labelled_B1HW = (target_BHW != UNLABELLED).unsqueeze(1)
     index_B1HW = torch.where(labelled_B1HW, target_BHW.unsqueeze(1), 0)
@@ -268,9 +291,21 @@ FUNCTIONS: dict[str, Callable[..., torch.Tensor]] = {
 
 
 def make_loss(name: str, weights_K: torch.Tensor | None = None, smoothing: float = 0.0) -> Loss:
-    """A loss by name, or a sum of them (`config.loss_terms`); class weights act on ce, ohem and focal, smoothing on ce.
+    """Make a loss by name, or a weighted sum of them, as `ce+0.5*dice`.
 
-    Raises SettingError for an unknown name.
+    Parameters
+    ----------
+    name
+        As `config.loss_terms` reads it.
+    weights_K
+        Class weights for ce, ohem and focal.
+    smoothing
+        Label smoothing for ce.
+
+    Raises
+    ------
+    SettingError
+        For an unknown name.
     """
     parts = loss_terms(name)
 
@@ -300,7 +335,11 @@ def _pixel_weights(target_BHW: torch.Tensor, weights_K: torch.Tensor | None, dty
 
 
 def _mean(total: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
-    """A sum over a count, both over all processes; 0 for nothing at all."""
+    """A sum over a count, both over all processes; 0 for nothing at all.
+
+    Numerator and denominator are added up over the processes before they are divided: were each process's mean averaged
+    instead, a process with few labelled pixels would count as much as one with many.
+    """
     total, count = everywhere(torch.stack([total, count.to(total.dtype)]))
     return total / torch.where(count > 0, count, 1)
 

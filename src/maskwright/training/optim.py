@@ -12,7 +12,7 @@ from torch import nn
 from maskwright.errors import SettingError
 
 FLOOR = 1e-3
-"""Share of the peak rate at which warm-up starts."""
+"""Fraction of the peak rate at which warm-up starts."""
 FEWEST = 8
 """Rows or columns below which a matrix has too few directions to balance; see `Muon`."""
 
@@ -20,25 +20,39 @@ FEWEST = 8
 def make_optimizer(
     name: str, network: nn.Module, lr: float, weight_decay: float, layer_decay: float = 1.0
 ) -> torch.optim.Optimizer:
-    """Muon, AdamW, Adam or SGD with Nesterov momentum 0.9; biases and normalisations are not decayed.
+    """Make Muon, AdamW, Adam or SGD with Nesterov momentum 0.9.
 
-    With a `layer_decay` d below 1, the parts of `network.encoder` learn slower the farther they lie from its end: the
-    last at d times the rate, the one before at d^2 times, and so on (Clark et al. 2020, arXiv:2003.10555, section 3.1).
-    Each group of parameters carries its share of the rate as `rate`.
+    Parameters
+    ----------
+    name
+        `muon`, `adamw`, `adam` or `sgd`.
+    network
+        Whose parameters are trained, those that require gradients.
+    lr
+        The peak learning rate. Each group of parameters carries its own factor of it as `lr_scale`.
+    weight_decay
+        Of kernels and matrices; biases and normalisations are not decayed.
+    layer_decay
+        With d below 1, the parts of `network.encoder` learn slower the farther they lie from its end: the last at d
+        times the rate, the one before at d^2 times, and so on (Clark et al. 2020, arXiv:2003.10555, section 3.1).
 
-    Raises SettingError for an unknown name, for weight decay with `adam`, which has none, or for a layer decay of a
-    network without an encoder.
+    Raises
+    ------
+    SettingError
+        For an unknown name, for weight decay with `adam`, which has none, or for a layer decay of a network without an
+        encoder.
     """
-    shares = _shares(network, layer_decay)
+    scales = _encoder_scales(network, layer_decay)
     hidden = _hidden(network) if name == "muon" else set()
     groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
     for parameter in network.parameters():
         if parameter.requires_grad:
-            kind = shares.get(parameter, 1.0), parameter.ndim > 1, parameter in hidden
-            groups.setdefault(kind, []).append(parameter)
+            treatment = scales.get(parameter, 1.0), parameter.ndim > 1, parameter in hidden
+            groups.setdefault(treatment, []).append(parameter)
+    # Always in the same order: a saved state numbers the moments of parameters by it.
     parts = [
-        {"params": parameters, "weight_decay": weight_decay if decayed else 0.0, "rate": share, "hidden": inner}
-        for (share, decayed, inner), parameters in sorted(groups.items(), key=lambda group: group[0], reverse=True)
+        {"params": parameters, "weight_decay": weight_decay if decayed else 0.0, "lr_scale": scale, "hidden": inner}
+        for (scale, decayed, inner), parameters in sorted(groups.items(), key=lambda group: group[0], reverse=True)
     ]
     if name == "muon":
         return Muon(parts, lr)
@@ -47,22 +61,24 @@ def make_optimizer(
     if name == "adam":
         if weight_decay:
             raise SettingError(
-                f"weight_decay = {weight_decay:g} has no effect with optimizer = 'adam'. Use adamw, or leave it out."
+                f"weight_decay = {weight_decay:g} has no effect with optimizer = 'adam'.",
+                remedy="Use adamw, or leave it out.",
             )
         return torch.optim.Adam(parts, lr, fused=True)
     if name == "sgd":
         return torch.optim.SGD(parts, lr, momentum=0.9, nesterov=True, fused=True)
-    raise SettingError(f"optimizer = {name!r} is unknown. Expected muon, adamw, adam or sgd.")
+    raise SettingError(f"optimizer = {name!r} is unknown.", expected="Expected muon, adamw, adam or sgd.")
 
 
-def _shares(network: nn.Module, layer_decay: float) -> dict[nn.Parameter, float]:
-    """The share of the rate of each of the encoder's parameters."""
+def _encoder_scales(network: nn.Module, layer_decay: float) -> dict[nn.Parameter, float]:
+    """The factor of the rate of each of the encoder's parameters."""
     if layer_decay == 1:
         return {}
     encoder = getattr(getattr(network, "network", network), "encoder", None)
     if not isinstance(encoder, nn.Module):
         raise SettingError(
-            f"layer_decay = {layer_decay:g} slows an encoder, and this network has none of its own. Leave it out."
+            f"layer_decay = {layer_decay:g} slows an encoder, and this network has none of its own.",
+            remedy="Leave it out.",
         )
     parts = [part for part in _parts(encoder) if part]
     return {parameter: layer_decay**distance for distance, part in enumerate(reversed(parts), 1) for parameter in part}
@@ -87,12 +103,18 @@ def _parts(encoder: nn.Module) -> list[list[nn.Parameter]]:
     return parts
 
 
-def rate(progress: float, warmup: float, schedule: str) -> float:
-    """Share of the peak rate at `progress` (0 start, 1 end of the run).
+def lr_factor(progress: float, warmup: float, schedule: str) -> float:
+    """Tell what fraction of the peak learning rate holds at a moment of the run.
 
-    Linear warm-up over the first `warmup` of the run, then half a cosine down to 0 (Loshchilov & Hutter 2017,
-    arXiv:1608.03983, equation 5, one cycle), (1 - done)^0.9 (poly, Chen et al. 2017, arXiv:1606.00915, section 4.1), or
-    constant.
+    Parameters
+    ----------
+    progress
+        The moment: 0 is the start, 1 the end of the run.
+    warmup
+        Fraction of the run over which the rate rises linearly.
+    schedule
+        What follows: `cosine`, half a cosine down to 0 (Loshchilov & Hutter 2017, arXiv:1608.03983, equation 5, one
+        cycle); `poly`, (1 - done)^0.9 (Chen et al. 2017, arXiv:1606.00915, section 4.1); or `constant`.
     """
     if progress < warmup:
         return FLOOR + (1 - FLOOR) * progress / warmup
@@ -105,13 +127,18 @@ def rate(progress: float, warmup: float, schedule: str) -> float:
 
 
 class Muon(torch.optim.AdamW):
-    """Momentum whose matrices are made orthogonal before they are applied (Jordan 2024); AdamW for what is no matrix.
+    """Momentum whose matrices are made orthogonal before they are applied; AdamW for what is no matrix.
 
-    A kernel of shape C' x C x h x w is a matrix of C' rows. The step of such a matrix is the orthogonal factor of its
-    Nesterov momentum: every direction it has learned of counts alike, where Adam follows the few strongest. It is
-    scaled by 0.2 sqrt(larger side), so that its elements are about as large as AdamW's steps (Liu et al. 2025,
-    arXiv:2502.16982, equation 4), and by `KERNEL_RATE`. It is for groups of parameters that say `hidden`; the others
-    are AdamW's: vectors, the head, and kernels of fewer than `FEWEST` rows or columns.
+    Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) stands for momentum, orthogonalised by Newton-Schulz.
+    Why: the gradient of a kernel is dominated by a few directions, and Adam, which scales each element by itself,
+    follows mostly these. Made orthogonal, a step goes equally far in every direction that the momentum has learned of,
+    the rare ones too, and training needs fewer steps (EXPERIMENTS.md has the figures).
+
+    A kernel of shape C' x C x h x w counts as a matrix of C' rows. Its step is the orthogonal factor U V^T of its
+    Nesterov momentum U S V^T, scaled by 0.2 sqrt(larger side), so that its elements are about as large as AdamW's steps
+    (Liu et al. 2025, arXiv:2502.16982, equation 4), and by `KERNEL_RATE`. This is for the groups of parameters that say
+    `hidden`. The others are AdamW's: vectors; the head, whose rows are classes and not features; and kernels of fewer
+    than `FEWEST` rows or columns, which have no directions to balance.
     """
 
     MOMENTUM: ClassVar[float] = 0.95
@@ -123,7 +150,7 @@ class Muon(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Take the kernels' steps; what is left has its gradient still, and AdamW goes on with it."""
+        """Take the kernels' steps and drop their gradients; AdamW then goes on with the parameters that have one."""
         for group in (group for group in self.param_groups if group["hidden"]):
             for parameter in group["params"]:
                 if parameter.grad is None:
@@ -134,14 +161,14 @@ class Muon(torch.optim.AdamW):
                 momentum = state["momentum"]
                 state["step"] += 1
                 momentum.lerp_(parameter.grad, 1 - self.MOMENTUM)
-                ahead = torch.lerp(parameter.grad, momentum, self.MOMENTUM)
+                ahead = torch.lerp(parameter.grad, momentum, self.MOMENTUM)  # Nesterov's: as the next step will see it
                 # Rows are output channels; within them the layout of channels_last is kept, so nothing is copied.
                 rows = ahead.movedim(1, -1)
                 update = orthogonal(rows.reshape(len(rows), -1)).reshape(rows.shape).movedim(-1, 1)
-                rate = group["lr"] * self.KERNEL_RATE
+                lr = group["lr"] * self.KERNEL_RATE
                 larger = max(len(rows), rows[0].numel())
-                parameter.mul_(1 - rate * group["weight_decay"])
-                parameter.add_(update, alpha=-rate * 0.2 * math.sqrt(larger))
+                parameter.mul_(1 - lr * group["weight_decay"])
+                parameter.add_(update, alpha=-lr * 0.2 * math.sqrt(larger))
                 parameter.grad = None
         super().step(closure)
 
@@ -153,19 +180,34 @@ QUINTICS = (
     (2.8769, -3.1427, 1.2046),
     (2.8366, -3.0525, 1.2012),
 )
-"""Coefficients a, b, c of a s + b s^3 + c s^5 for the singular values s, one after the other: they bring values from
-0.005 to 1 near 1 (Muon's published five steps)."""
+"""Coefficients a, b, c of a s + b s^3 + c s^5, five polynomials to be applied one after the other to singular values s:
+they bring all values from 0.005 to 1 near 1. Published with Muon; steeper at 0 than Newton-Schulz's own
+1.5 s - 0.5 s^3, which would need thirteen iterations for as much."""
 
 
 def orthogonal(matrix_MN: torch.Tensor) -> torch.Tensor:
-    """About the nearest matrix with orthonormal rows (or columns, if they are fewer), by Newton-Schulz iteration.
+    """Find about the nearest matrix with orthonormal rows (or columns, if they are fewer), by Newton-Schulz iteration.
 
-    The polynomials are gathered in the small Gram matrix, and the matrix itself is multiplied once; singular values of
-    0.005 to 1 of its norm end between 0.7 and 1.2. A matrix of zeros stays one.
+    With X = U S V^T, the product (a + b X X^T + c (X X^T)^2) X is U (a S + b S^3 + c S^5) V^T: an odd polynomial of a
+    matrix acts on its singular values and leaves U and V alone. So polynomials that push all singular values to 1 lead
+    to U V^T with nothing but matrix products, where an SVD would take many times as long.
+
+    The polynomials are gathered in the small Gram matrix X X^T, and the matrix itself is multiplied once; singular
+    values of 0.005 to 1 of its norm end between 0.7 and 1.2. A matrix of zeros stays one.
+
+    Parameters
+    ----------
+    matrix_MN
+        M x N float32.
+
+    Returns
+    -------
+    torch.Tensor
+        M x N float32.
     """
     wide_MN = matrix_MN.T if matrix_MN.shape[0] > matrix_MN.shape[1] else matrix_MN
     wide_MN = wide_MN / (wide_MN.norm() + 1e-12)
-    gram_MM = wide_MN @ wide_MN.T
+    gram_MM = wide_MN @ wide_MN.T  # X X^T of the present X, which itself is never written down
     product_MM: torch.Tensor | None = None
     for a, b, c in QUINTICS:
         factor_MM = b * gram_MM + c * (gram_MM @ gram_MM)

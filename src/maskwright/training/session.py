@@ -246,7 +246,7 @@ def extend(run: Path, more: str, *, share: float = 1.0) -> None:
         else:
             minutes = state["elapsed"] / 60 + share * float(match[1]) * {"s": 1 / 60, "m": 1, "h": 60}[match[2]]
             plan = plan.with_budget(minutes=minutes, reason=f"continued for {more}")
-        state |= {"finished": False, "share": 0.0, "first": state["step"], "peak": CONTINUED}
+        state |= {"finished": False, "fraction": 0.0, "first": state["step"], "peak": CONTINUED}
         plan.save(run)
         runs.write_json(run / runs.RUN, content | {"settings": plan.settings.to_dict()})
         runs.write_json(run / runs.RESUME / checkpoint.STATE, state | {"next_validation": 1 / VALIDATIONS})

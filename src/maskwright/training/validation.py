@@ -1,4 +1,4 @@
-"""Scores while training: on whole held-out images, shared among the processes, with the averaged weights."""
+"""Score while training: on whole held-out images, divided among the processes, with the averaged weights."""
 
 from __future__ import annotations
 
@@ -18,26 +18,30 @@ from maskwright.training import distributed
 from maskwright.training.optim import Average
 
 VALIDATION_IMAGES = 64
-"""Looked at by a validation, spread evenly over the validation samples."""
+"""Scored by a validation, spread evenly over the validation samples."""
 
 
 @torch.inference_mode()
 def validate(segmenter: Segmenter, store: Store, samples: Sequence[Sample], classes: int) -> Scores:
-    """Score whole prepared images at their working size; with several processes, each image by one of them."""
+    """Score whole prepared images; with several processes, each image is scored by one of them.
+
+    The confusion matrices of all images are added up first, so that the scores are those of the whole set and not means
+    over images (docs/architecture.md, Metrics).
+    """
     device = next(segmenter.parameters()).device
     matrix = np.zeros((classes, classes), np.int64)
     segmenter.eval()
-    for sample in distributed.own_share(samples):
+    for sample in distributed.own_part(samples):
         image, mask = store.get(sample)
         image_1CHW = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32))[None].to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             logits_1KHW = segmenter(image_1CHW)
         matrix += confusion(mask, logits_1KHW[0].argmax(0).to(torch.uint8).cpu().numpy(), classes)
-    return Scores.from_confusion(distributed.total(matrix))
+    return Scores.from_confusion(distributed.summed(matrix))
 
 
 def validation_samples(samples: Sequence[Sample]) -> list[Sample]:
-    """At most `VALIDATION_IMAGES` samples, spread evenly: those that every validation looks at."""
+    """Choose at most `VALIDATION_IMAGES` samples, spread evenly: those that every validation looks at."""
     ordered = sorted(samples, key=lambda sample: sample.id)
     if len(ordered) <= VALIDATION_IMAGES:
         return ordered
@@ -58,7 +62,7 @@ def refuse_unlabelled(store: Store, samples: Sequence[Sample]) -> None:
 
 @contextmanager
 def averaged(segmenter: Segmenter, average: Average | None) -> Iterator[None]:
-    """The averaged weights in place of the raw ones, for a while."""
+    """Put the averaged weights in place of the raw ones for a while; None leaves the raw ones."""
     if average is None:
         yield
         return
