@@ -118,10 +118,15 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise RunError(
-            f"{path} does not exist. Expected a file that Maskwright wrote; was the run copied whole?"
+            f"{path} does not exist.",
+            expected="Expected a file that Maskwright wrote; was the run copied whole?",
+            remedy="Copy the whole run folder.",
+            file=path,
         ) from None
     except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read as JSON: {error}. Restore it from a copy, or train again.") from None
+        raise RunError(
+            f"{path} cannot be read as JSON: {error}.", remedy="Restore it from a copy, or train again.", file=path
+        ) from None
 
 
 def read_run(folder: Path) -> dict[str, Any]:
@@ -133,19 +138,24 @@ def read_run(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         found = "the folder does not exist" if not folder.exists() else f"it has no {RUN}"
         raise RunError(
-            f"{folder} is not a run: {found}. Expected a folder that `maskwright train DATA --out RUN` wrote, "
-            f"with {RUN} and {WEIGHTS} in it."
+            f"{folder} is not a run: {found}.",
+            expected=f"Expected a folder that `maskwright train DATA --out RUN` wrote, with {RUN} and {WEIGHTS} in it.",
+            remedy="Give such a folder.",
+            file=path,
         )
     content = read_json(path)
     schema = content.get("schema") if isinstance(content, dict) else None
     if not isinstance(schema, int):
         raise RunError(
-            f"{path} has no schema version, so it was not written by Maskwright. Train again, or restore it."
+            f"{path} has no schema version, so it was not written by Maskwright.",
+            remedy="Train again, or restore it.",
+            file=path,
         )
     if schema > SCHEMA:
         raise RunError(
-            f"{path} has schema version {schema}, and this Maskwright reads up to {SCHEMA}. "
-            "Install a newer one: pip install --upgrade maskwright"
+            f"{path} has schema version {schema}, and this Maskwright reads up to {SCHEMA}.",
+            remedy="Install a newer one: pip install --upgrade maskwright",
+            file=path,
         )
     assert isinstance(content, dict)
     return content
@@ -182,7 +192,9 @@ def locked(folder: Path) -> Iterator[None]:
             file.seek(0)
             holder = file.read().strip() or "another process"
             raise RunError(
-                f"{folder} is in use by {holder}. Wait until it ends, stop it, or choose another folder with --out."
+                f"{folder} is in use by {holder}.",
+                remedy="Wait until it ends, stop it, or choose another folder with --out.",
+                file=folder,
             ) from None
         file.seek(0)
         file.truncate()
@@ -192,7 +204,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def software() -> dict[str, str]:
-    """Versions of Maskwright, Python and the packages that decide results."""
+    """Look up the versions of Maskwright, Python and the packages that decide results."""
     found = {"python": platform.python_version()}
     for package in ("maskwright", "torch", "numpy", "opencv-python-headless", "pillow"):
         with suppress(PackageNotFoundError):
@@ -214,7 +226,7 @@ def _lock(file: IO[str]) -> None:
 
 
 def umask() -> int:
-    """The permissions that this process takes away from new files; temporary files begin without them."""
+    """Look up the permissions that this process takes away from new files; temporary files begin without them."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -6,9 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskwright.augment.views import STEEPEST, ViewRanges, draw_elastic, draw_perspective, draw_view, grid, whole
-from maskwright.augment.warp import apply, warp_mask
+from maskwright.augment.warp import apply, warp
 from maskwright.config import Augmentation
 from maskwright.datasets.classes import UNLABELLED
+
+
+def warp_mask(mask: np.ndarray, to_source: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return warp(mask[:, :, None], mask, to_source, size, "reflect")[1]
 
 
 def test_a_view_that_fits_lies_within_the_image() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskwright.augment.views import ViewRanges, draw_elastic, draw_perspective, draw_view, whole
-from maskwright.augment.warp import shifted, warp, warp_image, warp_mask, window
+from maskwright.augment.warp import Fill, shifted, warp, window
 from maskwright.config import Border
 from maskwright.datasets.classes import UNLABELLED
 
@@ -25,6 +25,23 @@ def pair(
         (rng.random((height, width, channels)) * 200).astype(dtype),
         rng.integers(0, 4, (height, width)).astype(np.uint8),
     )
+
+
+def warp_image(
+    image: np.ndarray,
+    to_source: np.ndarray,
+    size: tuple[int, int],
+    border: Border,
+    fill: Fill = 0.0,
+    elastic: np.ndarray | None = None,
+) -> np.ndarray:
+    return warp(image, np.zeros(image.shape[:2], np.uint8), to_source, size, border, fill, elastic)[0]
+
+
+def warp_mask(
+    mask: np.ndarray, to_source: np.ndarray, size: tuple[int, int], elastic: np.ndarray | None = None
+) -> np.ndarray:
+    return warp(mask[:, :, None], mask, to_source, size, "reflect", elastic=elastic)[1]
 
 
 def draw_map(

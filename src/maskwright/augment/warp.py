@@ -80,25 +80,6 @@ def warp(
     return resampler.image(image, border, fill), resampler.labels(mask)
 
 
-def warp_image(
-    image: np.ndarray,
-    to_source: np.ndarray,
-    size: tuple[int, int],
-    border: Border,
-    fill: Fill = 0.0,
-    elastic: np.ndarray | None = None,
-) -> np.ndarray:
-    """Do the image's part of `warp`."""
-    return _Resampler(image.shape[:2], to_source, size, elastic).image(image, border, fill)
-
-
-def warp_mask(
-    mask: np.ndarray, to_source: np.ndarray, size: tuple[int, int], elastic: np.ndarray | None = None
-) -> np.ndarray:
-    """Do the mask's part of `warp`: nearest pixel centres, on a tie the right or lower one."""
-    return _Resampler(mask.shape, to_source, size, elastic).labels(mask)
-
-
 class _Resampler:
     """A map, ready for sources of one shape.
 

@@ -138,7 +138,7 @@ def train(
         Weights to start from: a torchvision or timm checkpoint for the network's encoder, a whole network's, Keras's
         for the classic unet, or `hf://ORG/REPO`.
     """
-    from maskwright.training import distributed, folds, session
+    from maskwright.training import distributed, session
 
     started = process_start()
     given = Settings(training=training, augmentation=augmentation, preparation=preparation)
@@ -157,7 +157,12 @@ def train(
             f"--out {out} exists and is not empty. Choose a new folder; or continue that run with --resume {out}."
         )
     if continue_for is not None and resume is not None and distributed.launch_rank() == 0:
-        (folds if session.has_folds(resume) else session).extend(resume, continue_for)
+        if session.has_folds(resume):
+            from maskwright.training import folds
+
+            folds.extend(resume, continue_for)
+        else:
+            session.extend(resume, continue_for)
     with distributed.process_group(str(resume or out)):
         if resume is None and out is None and distributed.world_size() > 1:
             raise SettingError("Several processes need --out RUN, so that all of them write to one folder.")
@@ -167,11 +172,15 @@ def train(
             if resume is not None:
                 run = resume
                 if session.has_folds(run):
+                    from maskwright.training import folds
+
                     done = folds.resume(run, data=data, started=started, say=say, show=show)
                 else:
                     done = [session.resume(run, started=started, data=data, say=say, show=show)]
             elif data is not None:
                 if session.wants_folds(given, recipe):
+                    from maskwright.training import folds
+
                     if val is not None:
                         raise SettingError(
                             f"--val {val} and --folds contradict each other: each fold is validated on its own part."

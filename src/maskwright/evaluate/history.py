@@ -26,7 +26,7 @@ Plan = list[tuple[str, list[dict[str, str]]]]
 
 
 def read_log(path: Path) -> list[Any]:
-    """The lines of `log.jsonl` that are whole: a killed process may leave half a line."""
+    """Read the lines of `log.jsonl` that are whole: a killed process may leave half a line."""
     if not path.is_file():
         return []
     entries = []
@@ -41,7 +41,7 @@ def read_log(path: Path) -> list[Any]:
 
 
 def read_plan(path: Path) -> Plan:
-    """The decisions of `plan.toml` by section: name, value, reason, source. Anything else in it is passed over."""
+    """Read the decisions of `plan.toml` by section: name, value, reason, source. Anything else is passed over."""
     try:
         content = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
@@ -64,7 +64,7 @@ def read_plan(path: Path) -> Plan:
 
 
 def key_facts(content: Mapping[str, Any], log: list[Any]) -> list[tuple[str, str]]:
-    """Key facts of the run, those that are known."""
+    """Collect the key facts of the run, those that are known."""
     network, data = content.get("network"), mapping(content.get("data"))
     model = network.get("name") if isinstance(network, Mapping) else network
     scores = mapping(content.get("scores"))
@@ -90,9 +90,19 @@ def key_facts(content: Mapping[str, Any], log: list[Any]) -> list[tuple[str, str
 
 
 def learning_curves(log: list[Any], classes: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
-    """Plots of loss, validation mIoU with the classes behind it, and learning rate; `classes` are names and colours.
+    """Plot the training loss, validation mIoU with the classes behind it, and the learning rate.
 
-    Each has a title, a note and the SVG; those without two points are left out.
+    Parameters
+    ----------
+    log
+        The lines of `log.jsonl`.
+    classes
+        Names and colours.
+
+    Returns
+    -------
+    list[dict[str, Any]]
+        `title`, `note` and `svg` of each plot; those without two points are left out.
     """
     steps = [entry for entry in log if entry["kind"] == "step" and is_finite(entry.get("step"))]
     checks = [entry for entry in log if entry["kind"] == "validation" and is_finite(entry.get("step"))]
@@ -104,10 +114,8 @@ def learning_curves(log: list[Any], classes: Sequence[tuple[str, str]]) -> list[
 
     x, y = series(steps, "loss")
     mean = figures.smoothed(y, max(5, len(y) // 25))
-    validation_x, validation_y = series(checks, "loss")
     lines = [
         figures.Line(x=x, y=mean, label="training loss, running mean"),
-        figures.Line(x=validation_x, y=validation_y, label="validation loss", style="line second", dots=True),
         figures.Line(x=x, y=y, label="training loss", style="line faint"),
     ]
     note = f"running mean at the end: {mean[-1]:.3f}" if mean else ""
@@ -132,7 +140,7 @@ def learning_curves(log: list[Any], classes: Sequence[tuple[str, str]]) -> list[
 
 
 def commands(run: Path, content: Mapping[str, Any], plan: Plan, evaluated: Iterable[str]) -> list[str]:
-    """What to type to get this again: the training, and the evaluation of each data folder in `evaluated`."""
+    """Tell what to type to get this again: the training, and the evaluation of each data folder in `evaluated`."""
     data = mapping(content.get("data"))
     lines = []
     if isinstance(data.get("path"), str):
@@ -173,29 +181,29 @@ def _given(content: Mapping[str, Any], plan: Plan) -> list[str]:
 
 
 def _class_value(iou: Any, index: int, name: str) -> Any:
-    """The IoU of a class in a line of the log, which may list them by place or by name."""
+    """The IoU of a class in a line of the log, which may list them by index or by name."""
     if isinstance(iou, Mapping):
         return iou.get(name)
     return iou[index] if isinstance(iou, list) and index < len(iou) else None
 
 
 def three(value: float | None) -> str | None:
-    """A score with three digits; None stays None, as does NaN."""
+    """Write a score with three digits; None and NaN give None."""
     return f"{value:.3f}" if is_finite(value) else None
 
 
 def is_finite(value: Any) -> TypeGuard[float]:
-    """Whether a value of a JSON file is a number one can plot."""
+    """Tell whether a value of a JSON file is a number one can plot."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
-    """The value if it is a table, else an empty one."""
+    """Take the value if it is a table, else an empty one."""
     return value if isinstance(value, Mapping) else {}
 
 
 def when(text: Any) -> str | None:
-    """An ISO time for human eyes; what is no time stays as it is."""
+    """Write an ISO time for human eyes; what is no time stays as it is."""
     if not isinstance(text, str):
         return None
     try:

@@ -83,8 +83,9 @@ def resume(
     content = runs.read_run(run)
     if all(finished(folder) for folder in _folders(run, content)):
         raise RunError(
-            f"{run} is finished: all {content['folds']} folds are trained. `maskwright evaluate {run}` scores each on "
-            "the samples it was trained without."
+            f"{run} is finished: all {content['folds']} folds are trained.",
+            remedy=f"`maskwright evaluate {run}` scores each on the samples it was trained without.",
+            file=run,
         )
     if data is not None:
         content["data"] = {"path": str(data.resolve())}
@@ -98,13 +99,15 @@ def extend(run: Path, more: str) -> None:
     """
     content = runs.read_run(run)
     if not all(finished(folder) for folder in _folders(run, content)):
-        raise RunError(f"{run} is not finished. Continue it first: maskwright train --resume {run}")
+        raise RunError(
+            f"{run} is not finished.", remedy=f"Continue it first: maskwright train --resume {run}", file=run
+        )
     for folder in _folders(run, content):
         session.extend(folder, more, share=1 / content["folds"])
 
 
 def finished(fold: Path) -> bool:
-    """Whether a fold's run has used up its budget, and its score is written down."""
+    """Tell whether a fold's run has used up its budget, and its score is written down."""
     if not checkpoint.exists(fold) or not runs.read_run(fold)["scores"]:
         return False
     return bool(runs.read_json(fold / runs.RESUME / checkpoint.STATE)["finished"])
