@@ -121,7 +121,7 @@ def row(name: str, results: Mapping[str, Any], seeds: int) -> tuple[str, ...]:
 
     c, s = (results.get(f"{name} | {what}", {}).get("miou") for what in ("constant", "own labels"))
     m, f = mean("weak, seed"), mean("full, seed")
-    score = None if None in (c, m, f) else (m - c) / (f - c)  # type: ignore[operator]
+    score = None if None in (c, m, f) else (m - c) / (f - c)
     shown = ["–" if value is None else f"{value:.3f}" for value in (c, s, m, f, score)]
     beats = "–" if m is None or s is None else "yes" if m > s else "no"
     return name, *shown, f"{SETS[name][1]:.2f}", beats

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 from maskwright import console
 from maskwright.cli.application import Json, Switch, app
-from maskwright.errors import SettingError
+from maskwright.errors import SettingError, listed
+
+Target = Literal["folder", "coco", "voc", "yolo", "labelme"]
 
 
 @app.command
@@ -140,3 +142,65 @@ def _starting_point() -> str:
     from importlib.resources import files
 
     return (files("maskwright.label") / "starting_point.txt").read_text("utf-8")
+
+
+labels = App(name="labels", help="Take labels into a labelling project, or write them in another format.")
+app.command(labels)
+
+
+@labels.command(name="import")
+def import_(folder: Path, data: Path, *, replace: Switch = False, json: Json = False) -> None:
+    """Take labels of a data set into a labelling project, as made by a human; the folder becomes one if it is none.
+
+    Example: `maskwright labels import cells annotations`
+
+    Parameters
+    ----------
+    folder
+        Folder of images, or a labelling project.
+    data
+        Images with masks, in any format that Maskwright reads; names tell which image a mask is for.
+    replace
+        Change pixels that a human labelled in the project, too.
+    """
+    from dataclasses import asdict
+
+    from maskwright.label.exchange import import_labels
+
+    with console.counting("importing") as progress:
+        done = import_labels(folder, data, replace=replace, progress=progress)
+    for note in done.notes:
+        console.say(note)
+    if done.left_out:
+        console.say(f"{len(done.left_out)} sample(s) left out, since no image has their name: {listed(done.left_out)}")
+    if done.kept:
+        console.say(f"{done.kept:,} pixels that a human labelled otherwise stay; --replace changes them")
+    if json:
+        console.print_json(asdict(done))
+    console.say(f"Imported labels of {done.images} image(s), {done.pixels:,} pixels, into {folder}")
+
+
+@labels.command
+def export(folder: Path, out: Path, *, to: Target, json: Json = False) -> None:
+    """Write a labelling project's images and labels as a new folder in another format, as `convert` does.
+
+    Example: `maskwright labels export cells cells-coco --to coco`
+
+    Parameters
+    ----------
+    folder
+        The labelling project.
+    out
+        The folder to write; must be new or empty.
+    to
+        The format.
+    """
+    from maskwright.label.exchange import export_labels
+
+    with console.counting("exporting") as progress:
+        done = export_labels(folder, out, to, progress=progress)
+    for text in (*(f"note: {note}" for note in done.notes), *(f"lost: {what}" for what in done.lost)):
+        console.say(text)
+    if json:
+        console.print_json(done.to_json())
+    console.say(f"Wrote {sum(done.images.values())} images with masks to {out} ({to})")
