@@ -26,6 +26,7 @@ def weak(
     images: int = 4,
     out: Path = Path("weak.png"),
     workers: int | None = None,
+    overwrite: Switch = False,
     json: Json = False,
 ) -> None:
     """Label a folder of images by a script; what humans labelled stays. The folder becomes a labelling project.
@@ -52,6 +53,8 @@ def weak(
         That picture.
     workers
         Processes; by default as many as cores, where there are images enough.
+    overwrite
+        Replace a file at --out that Maskwright did not write, or that was changed since.
     """
     if new:
         from maskwright.runs import write_text
@@ -65,7 +68,10 @@ def weak(
         raise SettingError("Which images?", remedy=f"maskwright weak {script} FOLDER")
     changes, several = _changes(set or [])
     if preview or several:
-        _draw(script, folder, changes, several, images, out, json)
+        from maskwright.outputs import guarded_file
+
+        with guarded_file(out, asked={"verb": "weak", "data": str(folder.resolve())}, overwrite=overwrite):
+            _draw(script, folder, changes, several, images, out, json)
         return
     from maskwright.label import weak_page
     from maskwright.label.voters import read_script
@@ -104,6 +110,8 @@ def _draw(
     from maskwright.label.sheets import parameter_sheet, vote_sheet
     from maskwright.label.voters import read_script
 
+    if images < 1:
+        raise SettingError(f"images = {images}: expected 1 or more.")
     if len(several) > 1:
         raise SettingError(
             f"--set gives several values to {' and '.join(several)}.",
