@@ -64,7 +64,7 @@ def project(images: Path, script: Path, folder: Path) -> None:
 
 
 def own_labels(test: Path, script: Path, place: Path) -> float:
-    """mIoU of the script's labels of the test images: the most probable class everywhere, no doubt allowed."""
+    """Mean IoU of the script's labels of the test images: the most probable class everywhere, no doubt allowed."""
     certain = place / script.name
     certain.write_text(script.read_text("utf-8") + "\nCONFIDENCE = 0.0\n", "utf-8")
     project(test / "images", certain, place / "test")
@@ -82,7 +82,7 @@ def own_labels(test: Path, script: Path, place: Path) -> float:
 
 
 def constant(test: Path) -> float:
-    """mIoU of the best constant prediction."""
+    """Mean IoU of the best constant prediction."""
     data = open_dataset(test)
     pixels = np.zeros(len(data.classes), np.int64)
     for sample in data.samples:
@@ -97,7 +97,7 @@ def constant(test: Path) -> float:
 
 
 def trained(train: Path, test: Path, minutes: float, seed: int, run: Path) -> float:
-    """mIoU on the test images of a network trained for some minutes."""
+    """Mean IoU on the test images of a network trained for some minutes."""
     command(*MASKWRIGHT, "train", str(train), "--minutes", f"{minutes:g}", "--seed", str(seed), "--out", str(run))
     scores: float = json.loads(command(*MASKWRIGHT, "evaluate", str(run), str(test), "--json"))["miou"]
     return scores

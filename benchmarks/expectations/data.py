@@ -339,7 +339,7 @@ def scenes_in_subfolders(trial: Trial) -> None:
 
 
 def undeclared_minus_9999(trial: Trial) -> None:
-    """check warns of the sentinel."""
+    """Check that `check` warns of the sentinel."""
     trial.run("check", trial.folder).exits(0, 1).says("-9999")
 
 

@@ -80,7 +80,7 @@ def chain_maps(features: nn.Module, x: Tensor, places: tuple[str, ...]) -> Outpu
 
 
 def resnet(name: str, dilate: tuple[bool, bool, bool], x: Tensor) -> tuple[nn.Module, Outputs]:
-    """torchvision's ResNet, its last stages dilated as told."""
+    """Build torchvision's ResNet, its last stages dilated as told."""
     options = {"replace_stride_with_dilation": dilate} if any(dilate) else {}
     model = settle(getattr(torchvision.models, name)(weights=None, **options), x)
     return model, resnet_maps(model, x)

@@ -70,8 +70,10 @@ class Preparation:
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """Ranges of the random views that training draws. None is left to the plan, or off where the comment says so; 0 is
-    off, and so is 1 where the value is a factor."""
+    """Ranges of the random views that training draws.
+
+    None is left to the plan, or off where the comment says so; 0 is off, and so is 1 where the value is a factor.
+    """
 
     zoom: tuple[float, float] | None = None
     """Smallest and largest magnification, drawn evenly in its logarithm, for example 0.7 1.4."""

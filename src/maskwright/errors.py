@@ -63,14 +63,18 @@ def listed(names: Sequence[str], shown: int = 5) -> str:
 class MaskwrightError(ValueError):
     """A user's mistake, explained.
 
+    The text is the three sentences in turn. Programs read the fields; nobody takes the text apart.
+
     Parameters
     ----------
-    what : what was found, in a sentence that names the file or the setting.
-    expected : what was expected, in a sentence.
-    remedy : what to do, in a sentence.
-    file : the file to look at, if there is one.
-
-    The text is the three sentences in turn. Programs read the fields; nobody takes the text apart.
+    what
+        What was found, in a sentence that names the file or the setting.
+    expected
+        What was expected, in a sentence.
+    remedy
+        What to do, in a sentence.
+    file
+        The file to look at, if there is one.
     """
 
     code: ClassVar[int] = 2

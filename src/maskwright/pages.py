@@ -18,10 +18,13 @@ def write_page(path: Path, template: Path, **values: Any) -> None:
 
     Parameters
     ----------
-    path : the page.
-    template : a Jinja template; those in its folder can be included. Values are escaped, and one that the template
-        names and nobody gives is an error.
-    values : what the template shows; `written`, the date and time, is added.
+    path
+        The page.
+    template
+        A Jinja template; those in its folder can be included. Values are escaped, and one that the template names and
+        nobody gives is an error.
+    values
+        What the template shows; `written`, the date and time, is added.
     """
     environment = Environment(
         loader=FileSystemLoader(template.parent),

@@ -250,15 +250,21 @@ def audit(
 
     Parameters
     ----------
-    path : a folder or file of any format that `open_dataset` reads.
-    cache : a file that measurements are kept in, so that an interrupted check goes on where it stopped.
-    workers : processes; by default one for each core.
-    progress : called with the pairs read so far and their number.
+    path
+        A folder or file of any format that `open_dataset` reads.
+    cache
+        A file that measurements are kept in, so that an interrupted check goes on where it stopped.
+    workers
+        Processes; by default one for each core.
+    progress
+        Called with the pairs read so far and their number.
 
     Raises
     ------
-    DataError : there is no data set at all. What is wrong within one is a finding.
-    ClassTableError : the class table cannot be read.
+    DataError
+        There is no data set at all. What is wrong within one is a finding.
+    ClassTableError
+        The class table cannot be read.
     """
     root = Path(path)
     problems: list[Problem] = []

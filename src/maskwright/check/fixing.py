@@ -74,9 +74,12 @@ class Fixed:
 def fix(audit: Audit, out: Path, *, progress: Callable[[int, int], None] | None = None) -> Fixed:
     """Write a corrected copy, in the folder layout with index masks, and `corrections.json` beside it.
 
-    Raises:
-        SettingError: `out` exists and is not empty, or lies within the data set.
-        ClassTableError: the classes cannot be told, so that no mask can be translated.
+    Raises
+    ------
+    SettingError
+        `out` exists and is not empty, or lies within the data set.
+    ClassTableError
+        The classes cannot be told, so that no mask can be translated.
     """
     _check_place(audit.root, out)
     scanned = audit.scanned

@@ -38,7 +38,8 @@ def precheck(dataset: Dataset) -> tuple[Problem, ...]:
 
     Returns
     -------
-    Errors first.
+    tuple[Problem, ...]
+        Errors first.
     """
     chosen = _spread(dataset.samples)
     ignored = frozenset(dataset.classes.unlabelled) | (set() if dataset.classes.claims(UNLABELLED) else {UNLABELLED})
@@ -61,9 +62,12 @@ def refuse_errors(dataset: Dataset, name: str, say: Callable[[str], None]) -> No
 
     Parameters
     ----------
-    dataset : what is about to be trained on, with the split of each sample.
-    name : what to call it in the error.
-    say : is given a line for each warning.
+    dataset
+        What is about to be trained on, with the split of each sample.
+    name
+        What to call it in the error.
+    say
+        Is given a line for each warning.
     """
     found = precheck(dataset)
     for problem in found:

@@ -49,11 +49,16 @@ def scan(
 
     Parameters
     ----------
-    samples : the pairs.
-    ignored : raw values of unlabelled pixels.
-    cache : a file to continue from and to add to; without one, nothing is kept.
-    workers : processes; by default one for each core, fewer for few pairs, none beside this one for very few.
-    progress : called with the pairs measured so far and their number.
+    samples
+        The pairs.
+    ignored
+        Raw values of unlabelled pixels.
+    cache
+        A file to continue from and to add to; without one, nothing is kept.
+    workers
+        Processes; by default one for each core, fewer for few pairs, none beside this one for very few.
+    progress
+        Called with the pairs measured so far and their number.
     """
     keys = [_key(sample, ignored) for sample in samples]
     known, stale = _load(cache)

@@ -65,15 +65,23 @@ def convert(dataset: Dataset, out: Path, to: Target, *, progress: Progress = lam
     The folder appears when it is complete: until then it is written under a hidden name beside it, which is removed if
     anything goes wrong.
 
-    Args:
-        dataset: as `open_dataset` gives it.
-        out: the folder to write; new, or empty.
-        to: the format.
-        progress: called with the number of images written, and of all.
+    Parameters
+    ----------
+    dataset
+        As `open_dataset` gives it.
+    out
+        The folder to write; new, or empty.
+    to
+        The format.
+    progress
+        Called with the number of images written, and of all.
 
-    Raises:
-        SettingError: `out` is not new, lies within the data, or `to` is unknown.
-        DataError: its subclasses say which file cannot be read.
+    Raises
+    ------
+    SettingError
+        `out` is not new, lies within the data, or `to` is unknown.
+    DataError
+        Its subclasses say which file cannot be read.
     """
     if to not in get_args(Target):
         raise SettingError(f"--to {to}: unknown format. Expected {', '.join(TARGETS)}.")

@@ -56,13 +56,17 @@ def adopt(root: Path, number: int, out: Path | None = None) -> Adopted:
 
     Parameters
     ----------
-    root : the data folder.
-    number : which reading.
-    out : where to write; the data folder itself by default. Elsewhere, paths in the manifest are absolute.
+    root
+        The data folder.
+    number
+        Which reading.
+    out
+        Where to write; the data folder itself by default. Elsewhere, paths in the manifest are absolute.
 
     Raises
     ------
-    DataError : there is no such reading, or a file that would be written exists.
+    DataError
+        There is no such reading, or a file that would be written exists.
     """
     home = out or root
     layout = _as_it_lies(root) if number == 1 else None

@@ -97,15 +97,22 @@ class ClassTable:
     def encode(self, raw: np.ndarray, source: str) -> np.ndarray:
         """Turn a raw mask into class indices.
 
-        Args:
-            raw: integers `H x W`, or colours `H x W x 3` uint8 (RGB).
-            source: what to call the mask in errors, usually its path.
+        Parameters
+        ----------
+        raw
+            Integers `H x W`, or colours `H x W x 3` uint8 (RGB).
+        source
+            What to call the mask in errors, usually its path.
 
-        Returns:
+        Returns
+        -------
+        np.ndarray
             uint8 `H x W`: 0..K-1, or 255 where the mask is unlabelled.
 
-        Raises:
-            UndeclaredValueError: the mask holds a value that the table does not declare.
+        Raises
+        ------
+        UndeclaredValueError
+            The mask holds a value that the table does not declare.
         """
         if raw.ndim == 3:
             keys, meaning = color_codes(raw), self._index_by_code
@@ -128,7 +135,7 @@ class ClassTable:
         return self._index_by_value.get(value, UNLABELLED) != UNLABELLED
 
     def agreeing_with(self, run: ClassTable, source: str) -> ClassTable:
-        """This table's raw values in the order, and with the colours, of a run's table.
+        """Put the raw values of this table in the order, and with the colours, of a run's table.
 
         Raises ClassTableError if the names differ; `source` is what errors call this table.
         """

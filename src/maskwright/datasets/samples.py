@@ -65,8 +65,10 @@ class Dataset:
     def read(self, sample: Sample) -> Pair:
         """Read a sample; without a mask, all of it is unlabelled.
 
-        Raises:
-            UnreadableFileError, SizeMismatchError, UndeclaredValueError: as the names say, with the file.
+        Raises
+        ------
+        UnreadableFileError, SizeMismatchError, UndeclaredValueError
+            As the names say, with the file.
         """
         image = sample.image.read_image()
         if self.channels is not None and image.pixels.shape[2] == 1:
@@ -155,9 +157,12 @@ def classes_present(dataset: Dataset) -> dict[str, frozenset[int]]:
 def check_files(samples: Sequence[Sample]) -> tuple[tuple[str, ...], int | None]:
     """Read every file's header, without pixels; give notes on what was found, and `Dataset.channels`.
 
-    Raises:
-        UnreadableFileError: a file is missing or no image.
-        SizeMismatchError: an image and its mask or valid mask differ in size; up to five are named.
+    Raises
+    ------
+    UnreadableFileError
+        A file is missing or no image.
+    SizeMismatchError
+        An image and its mask or valid mask differ in size; up to five are named.
     """
     parts = dict.fromkeys(part for s in samples for part in (s.image, s.mask, s.valid) if part is not None)
     with ThreadPoolExecutor(THREADS) as pool:

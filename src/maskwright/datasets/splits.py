@@ -49,7 +49,9 @@ def hold_out(samples: Sequence[Sample], share: float, seed: int) -> tuple[tuple[
     Every draw is a hash of the seed and a name, so the result does not depend on the order of samples, on libraries or
     on the machine, and changes little when samples are added.
 
-    Returns:
+    Returns
+    -------
+    tuple[tuple[Sample, ...], tuple[Sample, ...], str]
         Training samples, validation samples (both in natural order of id), and a sentence that says how.
     """
     ordered = sorted(samples, key=lambda sample: natural(sample.id))
@@ -85,12 +87,15 @@ def keep_every_class(
 
     Parameters
     ----------
-    kept, held : samples that train, and that validate.
-    present : class indices that each sample's mask holds, by id; a sample without any has no label.
+    kept, held
+        Samples that train, and that validate.
+    present
+        Class indices that each sample's mask holds, by id; a sample without any has no label.
 
     Returns
     -------
-    Training samples, validation samples, and a sentence on what was moved ("" if nothing was).
+    tuple[tuple[Sample, ...], tuple[Sample, ...], str]
+        Training samples, validation samples, and a sentence on what was moved ("" if nothing was).
     """
     kept, held = list(kept), list(held)
     moved: list[Sample] = []
@@ -120,11 +125,15 @@ def folds(samples: Sequence[Sample], count: int, seed: int) -> tuple[list[tuple[
     `count` blocks of neighbours, one for each part. Groups and shorter sequences go, the largest first, to the part
     that is smallest so far; single samples are dealt out at random. The same draws as `hold_out`'s.
 
-    Returns:
+    Returns
+    -------
+    tuple[list[tuple[Sample, ...]], str]
         The parts (each in natural order of id), and a sentence that says how.
 
-    Raises:
-        SettingError: fewer samples, or fewer groups, than parts.
+    Raises
+    ------
+    SettingError
+        Fewer samples, or fewer groups, than parts.
     """
     ordered = sorted(samples, key=lambda sample: natural(sample.id))
     units = _units(ordered)

@@ -125,18 +125,25 @@ def infer_classes(
 
     Parameters
     ----------
-    found : what `mask_values` counted over the whole set.
-    folder : the folder of the masks, for messages.
-    place : where a `classes.toml` would be read; by default beside `folder`.
-    root : the data set, as the user names it; by default the folder of `place`.
-    nodata : whether a value was left out that the files declare to mean "no data".
-    unlabelled_255 : whether 255 is always unlabelled (`Layout.unlabelled_255`). If not, exactly the values 0 and 255
-        are background and foreground; beside other values 255 is unlabelled in any case.
+    found
+        What `mask_values` counted over the whole set.
+    folder
+        The folder of the masks, for messages.
+    place
+        Where a `classes.toml` would be read; by default beside `folder`.
+    root
+        The data set, as the user names it; by default the folder of `place`.
+    nodata
+        Whether a value was left out that the files declare to mean "no data".
+    unlabelled_255
+        Whether 255 is always unlabelled (`Layout.unlabelled_255`). If not, exactly the values 0 and 255 are background
+        and foreground; beside other values 255 is unlabelled in any case.
 
     Returns
     -------
-    Two classes, background and foreground, for 0 and 255, or for 0 and 1; or "class 0", "class 1", ... for values from
-    0 without a gap. And the sentence.
+    tuple[ClassTable, str]
+        Two classes, background and foreground, for 0 and 255, or for 0 and 1; or "class 0", "class 1", ... for values
+        from 0 without a gap. And the sentence.
 
     Raises
     ------

@@ -45,7 +45,7 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """ "better", "worse", or "no clear difference" where the interval holds 0."""
+        """One of "better", "worse", or "no clear difference" where the interval holds 0."""
         if self.low > 0:
             return "better"
         return "worse" if self.high < 0 else "no clear difference"

@@ -71,9 +71,10 @@ def read_image(path: Path, page: int | None = None, window: Window | None = None
     the same everywhere is taken for absent. Invalid are also pixels where a band is not finite, or where all bands have
     the nodata value that GDAL wrote; both are 0 in the result.
 
-    Raises:
-        UnreadableFileError: the file is missing, no image, damaged or truncated; or a TIFF of several pages, without
-            `page`.
+    Raises
+    ------
+    UnreadableFileError
+        The file is missing, no image, damaged or truncated; or a TIFF of several pages, without `page`.
     """
     raster = _decoded(path, page, window, indices=False)
     pixels, valid = raster.pixels, raster.valid
@@ -100,14 +101,18 @@ def read_image(path: Path, page: int | None = None, window: Window | None = None
 def read_mask(path: Path, page: int | None = None, window: Window | None = None) -> np.ndarray:
     """Read the raw values of a mask, or of a window of it.
 
-    Returns:
+    Returns
+    -------
+    np.ndarray
         Integers `H x W`, or colours `H x W x 3` uint8 (RGB). A palette image gives its indices, never its colours. A
         colour image that is grey everywhere gives its grey values. One-bit images give 0 and 255, and grey PNG of 2 or
         4 bits is scaled to 0..255, as the format defines it. Opacity is dropped. Floats must be whole numbers; NaN
         gives `NO_LABEL`.
 
-    Raises:
-        UnreadableFileError: as `read_image`; or the values cannot be class values.
+    Raises
+    ------
+    UnreadableFileError
+        As `read_image`; or the values cannot be class values.
     """
     raw = _decoded(path, page, window, indices=True).pixels
     if raw.dtype.kind == "f":

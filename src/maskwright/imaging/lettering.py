@@ -42,8 +42,10 @@ def font_for(text: str, size: int) -> FreeTypeFont | None:
 
     Parameters
     ----------
-    text : what is to be written.
-    size : height of the letters in pixels.
+    text
+        What is to be written.
+    size
+        Height of the letters in pixels.
     """
     for path in (BUNDLED, *_installed(_folders())):
         font = _font(path, size)

@@ -33,11 +33,16 @@ def overlay(
 
     Parameters
     ----------
-    photo_HW3 : the image.
-    colors_HW3 : each pixel in the colour of its class.
-    opacity : weight of the colours, 0 to 1.
-    hidden_HW : where the image is left as it is.
-    outline_HW : where the colour is at full strength.
+    photo_HW3
+        The image.
+    colors_HW3
+        Each pixel in the colour of its class.
+    opacity
+        Weight of the colours, 0 to 1.
+    hidden_HW
+        Where the image is left as it is.
+    outline_HW
+        Where the colour is at full strength.
     """
     shown = np.asarray(cv2.addWeighted(photo_HW3, 1 - opacity, colors_HW3, opacity, 0), np.uint8)
     if outline_HW is not None:

@@ -50,11 +50,16 @@ def import_labels(
 
     Parameters
     ----------
-    folder : the project.
-    data : images with masks, in any format that `open_dataset` reads; its images are only matched, not copied.
-    replace : whether pixels that a human labelled may change; they stay otherwise.
-    author : noted with the labels; "import NAME" by default.
-    progress : called with masks read and of all; each is read twice.
+    folder
+        The project.
+    data
+        Images with masks, in any format that `open_dataset` reads; its images are only matched, not copied.
+    replace
+        Whether pixels that a human labelled may change; they stay otherwise.
+    author
+        Noted with the labels; "import NAME" by default.
+    progress
+        Called with masks read and of all; each is read twice.
 
     Raises
     ------

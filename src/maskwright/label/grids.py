@@ -32,7 +32,7 @@ class Grid:
 
     @property
     def coordinates(self) -> tuple[np.ndarray, np.ndarray]:
-        """x and y of pixel centres, float64 `H x W` each."""
+        """The x and y of pixel centres, float64 `H x W` each."""
         row, column = np.mgrid[: self.shape[0], : self.shape[1]] + 0.5
         t = self.transform
         return t.a * column + t.b * row + t.c, t.d * column + t.e * row + t.f

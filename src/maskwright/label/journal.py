@@ -68,8 +68,10 @@ class Journal:
 
     Parameters
     ----------
-    path : the database.
-    memory : bytes of tiles that stay in memory.
+    path
+        The database.
+    memory
+        Bytes of tiles that stay in memory.
     """
 
     def __init__(self, path: Path, memory: int = 256 << 20) -> None:
@@ -120,12 +122,17 @@ class Journal:
 
         Parameters
         ----------
-        image : its id.
-        base : the revision that the change was made on; None where it cannot be another.
-        entry : what to note.
-        box : the pixels that may change.
-        make : takes the cells of a band of the box, and its first row in the box; returns the new cells, with KEEP
-            where nothing changes.
+        image
+            Its id.
+        base
+            The revision that the change was made on; None where it cannot be another.
+        entry
+            What to note.
+        box
+            The pixels that may change.
+        make
+            Takes the cells of a band of the box, and its first row in the box; returns the new cells, with KEEP where
+            nothing changes.
 
         Raises
         ------

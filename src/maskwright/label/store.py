@@ -64,9 +64,12 @@ class Project:
 
     Parameters
     ----------
-    folder : the folder of images; it becomes a project if it is none.
-    classes : names of classes, needed where there is neither a `classes.toml` nor a label file.
-    pause : seconds without a change after which label files are written; None leaves it to `save`.
+    folder
+        The folder of images; it becomes a project if it is none.
+    classes
+        Names of classes, needed where there is neither a `classes.toml` nor a label file.
+    pause
+        Seconds without a change after which label files are written; None leaves it to `save`.
 
     Raises
     ------

@@ -19,12 +19,15 @@ def superpixels(lab_HW3: np.ndarray, area: int) -> np.ndarray:
 
     Parameters
     ----------
-    lab_HW3 : CIE Lab, lightness 0 to 100.
-    area : pixels in a region; 1 or less makes each pixel a region of its own.
+    lab_HW3
+        CIE Lab, lightness 0 to 100.
+    area
+        Pixels in a region; 1 or less makes each pixel a region of its own.
 
     Returns
     -------
-    int32 `H x W`, 0 to the number of regions - 1. The same image always gives the same regions.
+    np.ndarray
+        int32 `H x W`, 0 to the number of regions - 1. The same image always gives the same regions.
     """
     height, width = lab_HW3.shape[:2]
     if area <= 1:

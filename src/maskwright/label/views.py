@@ -33,10 +33,14 @@ class View(np.ndarray[Any, np.dtype[Any]]):
 
     Parameters
     ----------
-    pixels : `H x W x C`.
-    source : the file, which companions, the grid and values are found by.
-    home : the folder of the project.
-    valid : bool `H x W`, False where the source has no data.
+    pixels
+        `H x W x C`.
+    source
+        The file, which companions, the grid and values are found by.
+    home
+        The folder of the project.
+    valid
+        Bool `H x W`, False where the source has no data.
     """
 
     def __new__(
@@ -167,9 +171,12 @@ class View(np.ndarray[Any, np.dtype[Any]]):
 
         Parameters
         ----------
-        sigmas : scales in pixels.
-        dark : whether lines are darker than what lies about them.
-        of : another map, `H x W`, instead of `gray`.
+        sigmas
+            Scales in pixels.
+        dark
+            Whether lines are darker than what lies about them.
+        of
+            Another map, `H x W`, instead of `gray`.
         """
         gray = (self.gray if of is None else np.asarray(of, np.float32)) * np.float32(1 if dark else -1)
         found = [_largest_curvature(cv2.GaussianBlur(gray, (0, 0), sigma)) * sigma**2 for sigma in sigmas]
@@ -210,9 +217,12 @@ class View(np.ndarray[Any, np.dtype[Any]]):
 
         Parameters
         ----------
-        shapes : GeoJSON or GeoPackage, in any reference system; looked for in the project's folder.
-        width : of lines and points, in units of the image's map, usually metres; 0 is one pixel.
-        layer : of a GeoPackage with several.
+        shapes
+            GeoJSON or GeoPackage, in any reference system; looked for in the project's folder.
+        width
+            Of lines and points, in units of the image's map, usually metres; 0 is one pixel.
+        layer
+            Of a GeoPackage with several.
         """
         path = Path(shapes) if self._home is None else self._home / shapes
         return self.grid.burn(path, width=width, layer=layer)

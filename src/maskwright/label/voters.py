@@ -90,9 +90,11 @@ def votes(of: str | None = None, *, otherwise: str | None = None) -> Callable[[C
 
     Parameters
     ----------
-    of : the class that the function votes for. It gives bool `H x W`, or the class's probability (float, NaN abstains),
+    of
+        The class that the function votes for. It gives bool `H x W`, or the class's probability (float, NaN abstains),
         or None to abstain from the image. Without a class it gives class values, 255 where it abstains.
-    otherwise : the class of pixels that are False, or of probability below 0.5.
+    otherwise
+        The class of pixels that are False, or of probability below 0.5.
     """
 
     def make(function: Callable[[View], Any]) -> Voter:
@@ -219,8 +221,10 @@ def read_script(path: Path, changes: Mapping[str, str] | None = None) -> Script:
 
     Parameters
     ----------
-    path : the script, Python.
-    changes : parameters with other values, as text; they get the types that the script gives them.
+    path
+        The script, Python.
+    changes
+        Parameters with other values, as text; they get the types that the script gives them.
 
     Raises
     ------

@@ -52,12 +52,16 @@ def dawid_skene(
 
     Parameters
     ----------
-    patterns_PJ : votes that occur together.
-    counts_P : how often.
-    classes : how many.
-    abstentions_inform : False takes an abstention for missing, as in the paper. True takes it for a response like
-        others. A function that votes for one class only is right and wrong just by where it abstains: as missing, all
-        of its votes are the same, and tell nothing. Patterns without any vote are left out of the estimates.
+    patterns_PJ
+        Votes that occur together.
+    counts_P
+        How often.
+    classes
+        How many.
+    abstentions_inform
+        False takes an abstention for missing, as in the paper. True takes it for a response like others. A function
+        that votes for one class only is right and wrong just by where it abstains: as missing, all of its votes are the
+        same, and tell nothing. Patterns without any vote are left out of the estimates.
     """
     responses = classes + int(abstentions_inform)
     abstained_PJ = patterns_PJ == UNLABELLED

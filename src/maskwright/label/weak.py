@@ -163,11 +163,16 @@ def label_by_script(
 
     Parameters
     ----------
-    project : open; its label files are written when this returns.
-    script : as `read_script` gave it with `changes`.
-    method : how votes become labels: `votes.dawid_skene`, or `votes.majority`.
-    workers : processes; by default as many as there are cores, where images are enough to keep them busy.
-    progress : called with steps done and of all; each image takes two.
+    project
+        Open; its label files are written when this returns.
+    script
+        As `read_script` gave it with `changes`.
+    method
+        How votes become labels: `votes.dawid_skene`, or `votes.majority`.
+    workers
+        Processes; by default as many as there are cores, where images are enough to keep them busy.
+    progress
+        Called with steps done and of all; each image takes two.
 
     Raises
     ------

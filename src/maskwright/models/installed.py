@@ -90,13 +90,16 @@ def load_installed(encoder: Encoder, name: str) -> Origin | None:
 
     Parameters
     ----------
-    encoder : what `build_encoder(name, ...)` made, with the published width.
-    name : a name of INSTALLED.
+    encoder
+        What `build_encoder(name, ...)` made, with the published width.
+    name
+        A name of INSTALLED.
 
     Returns
     -------
-    Where the weights came from and their normalisation; None if they are not installed, and the encoder stays as it
-    was: `INSTALLED[name].missing` says so in words.
+    Origin | None
+        Where the weights came from and their normalisation; None if they are not installed, and the encoder stays as it
+        was: `INSTALLED[name].missing` says so in words.
 
     Raises
     ------

@@ -36,8 +36,10 @@ class PixelFeatures(nn.Module):
 
     Parameters
     ----------
-    encoder : is set to evaluation, and gets no gradients any more.
-    mean, std : per channel, in native values, as `Origin.statistics` gives them.
+    encoder
+        Is set to evaluation, and gets no gradients any more.
+    mean, std
+        Per channel, in native values, as `Origin.statistics` gives them.
     """
 
     mean: torch.Tensor
@@ -77,13 +79,16 @@ class PixelFeatures(nn.Module):
 
         Parameters
         ----------
-        x_BCHW : as in `forward`.
-        side, halo : pixels, multiples of the encoder's stride. With `self.halo`, as if not told, tiles agree with the
-            whole but for rounding; a narrower one is faster, and changes features near the tiles' edges.
+        x_BCHW
+            As in `forward`.
+        side, halo
+            Pixels, multiples of the encoder's stride. With `self.halo`, as if not told, tiles agree with the whole but
+            for rounding; a narrower one is faster, and changes features near the tiles' edges.
 
         Yields
         ------
-        Rows and columns of the features, and B x D x rows x columns.
+        Iterator[tuple[slice, slice, torch.Tensor]]
+            Rows and columns of the features, and B x D x rows x columns.
         """
         stride, halo = self.encoder.stride, self.halo if halo is None else halo
         if side < stride or halo < 0 or side % stride or halo % stride:
@@ -136,9 +141,12 @@ def installed_features(name: str = "lite0", *, channels: int = 3, top: float = 2
 
     Parameters
     ----------
-    name : a name of `installed.INSTALLED`.
-    channels : the image's.
-    top : the largest value of the images' type or range: 255, 65535, or 1 for floats from 0 to 1.
+    name
+        A name of `installed.INSTALLED`.
+    channels
+        The image's.
+    top
+        The largest value of the images' type or range: 255, 65535, or 1 for floats from 0 to 1.
 
     Raises
     ------
@@ -187,10 +195,14 @@ def fit_linear(
 
     Parameters
     ----------
-    features_ND : float32 or float16.
-    target_N : class indices; others than 0 .. classes - 1, such as 255, take no part.
-    classes : K, at least 2.
-    steps, seed : how often, and which pixels.
+    features_ND
+        float32 or float16.
+    target_N
+        Class indices; others than 0 .. classes - 1, such as 255, take no part.
+    classes
+        K, at least 2.
+    steps, seed
+        How often, and which pixels.
 
     Raises
     ------

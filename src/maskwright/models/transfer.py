@@ -51,9 +51,12 @@ def move_classes(
 
     Parameters
     ----------
-    state, own : the run's tensors, and the network's own, which classes that are new to it keep.
-    description : the run's `network`, of `run.json`.
-    before, now : names of the classes, K' and K.
+    state, own
+        The run's tensors, and the network's own, which classes that are new to it keep.
+    description
+        The run's `network`, of `run.json`.
+    before, now
+        Names of the classes, K' and K.
     """
     places = class_axes(description)
     pairs = [(before.index(name), place) for place, name in enumerate(now) if name in before]

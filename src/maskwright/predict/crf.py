@@ -79,14 +79,19 @@ def refine(
 
     Parameters
     ----------
-    probabilities_HWK : H x W x K, summing to 1 over K.
-    image_HWC : H x W x C in native values, any type and any C; see `colors`.
-    settings : weights and reaches.
-    valid_HW : H x W bool, optional; pixels where it is False influence nobody.
+    probabilities_HWK
+        H x W x K, summing to 1 over K.
+    image_HWC
+        H x W x C in native values, any type and any C; see `colors`.
+    settings
+        Weights and reaches.
+    valid_HW
+        H x W bool, optional; pixels where it is False influence nobody.
 
     Returns
     -------
-    H x W x K float32, summing to 1 over K. The inputs stay as they are.
+    np.ndarray
+        H x W x K float32, summing to 1 over K. The inputs stay as they are.
     """
     colors_HWC = colors(image_HWC)
     valid_HW = np.ones(probabilities_HWK.shape[:2], bool) if valid_HW is None else valid_HW

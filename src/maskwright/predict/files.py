@@ -76,8 +76,10 @@ def find_images(*patterns: str, say: Callable[[str], None] = lambda text: None) 
 
     Raises
     ------
-    EmptyDataError : there are none for a pattern.
-    PairingError : two images have one name, and so would write one mask.
+    EmptyDataError
+        There are none for a pattern.
+    PairingError
+        Two images have one name, and so would write one mask.
     """
     found = sorted({image for pattern in patterns for image in _find(pattern, say)}, key=lambda image: image.key)
     own = [image for image in found if is_own(image.source.path)]

@@ -172,15 +172,25 @@ class Predictor:
 
         Parameters
         ----------
-        image : H x W or H x W x C, the type and the native values of the training images.
-        valid : H x W bool, optional, or integers of which 0 is False; where False, the mask is 255. What a NumPy masked
+        image
+            H x W or H x W x C, the type and the native values of the training images.
+        valid
+            H x W bool, optional, or integers of which 0 is False; where False, the mask is 255. What a NumPy masked
             array masks in any channel is not valid either.
-        name : what errors and warnings call the image.
+        name
+            What errors and warnings call the image.
 
         Raises
         ------
-        DataError if the channels or the type are not those of the training images, RunError in a process that was
-        forked after the model was loaded on a GPU. Warns with InputWarning if the values lie elsewhere.
+        DataError
+            If the channels or the type are not those of the training images.
+        RunError
+            In a process that was forked after the model was loaded on a GPU.
+
+        Warns
+        -----
+        InputWarning
+            If the values lie elsewhere than those of the training images.
         """
         if self.device.type == "cuda" and os.getpid() != self._process:
             raise RunError(

@@ -76,18 +76,26 @@ KINDS = tuple(_KINDS)
 def scene(kind: str, seed: int, size: tuple[int, int] | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Draw one scene: the image and its mask. The same kind, seed and size give the same scene.
 
-    Args:
-        kind: one of `KINDS`.
-        seed: 0 or more.
-        size: height and width in pixels, 64 or more; by default 192 x 256 for streets and 256 x 256 for the others.
-            Streets are drawn larger at a larger size; cells and fields show more.
+    Parameters
+    ----------
+    kind
+        One of `KINDS`.
+    seed
+        0 or more.
+    size
+        Height and width in pixels, 64 or more; by default 192 x 256 for streets and 256 x 256 for the others. Streets
+        are drawn larger at a larger size; cells and fields show more.
 
-    Returns:
+    Returns
+    -------
+    tuple[np.ndarray, np.ndarray]
         The image, `H x W x 3` uint8 (street, RGB), `H x W x 1` uint8 (cells), or `H x W x 4` uint16 (fields: red,
         green, blue and near infrared as reflectance x 10,000); and its mask, uint8 `H x W`.
 
-    Raises:
-        SettingError: the kind is unknown, or the seed or the size is out of range.
+    Raises
+    ------
+    SettingError
+        The kind is unknown, or the seed or the size is out of range.
     """
     chosen = _kind(kind)
     height, width = _checked_size(chosen, size)
@@ -121,9 +129,10 @@ def write_dataset(
     cells are PNG, fields four-band TIFF, masks palette PNG. Files are written atomically; if the process is killed,
     the same call completes the data set. `progress` is called with the scenes written so far and the sum of `counts`.
 
-    Raises:
-        SettingError: the kind is unknown, a number is out of range, or the folder holds other data, with which the
-            scenes would mix.
+    Raises
+    ------
+    SettingError
+        The kind is unknown, a number is out of range, or the folder holds other data, with which the scenes would mix.
     """
     chosen = _kind(kind)
     _checked_size(chosen, size)

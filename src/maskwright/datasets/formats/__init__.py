@@ -43,14 +43,20 @@ _MASKS_JUDGED = 8
 def find_layout(root: Path, *, masks: bool = True, problems: list[Problem] | None = None) -> Layout:
     """Find out the format of a folder or file, and pair its images and masks; pixels are not read.
 
-    Args:
-        root: a folder, or a file where the format is a file.
-        masks: whether masks are needed.
-        problems: a list to which entries without a partner, doubled or broken are added, instead of being errors; they
-            are left out of the samples.
+    Parameters
+    ----------
+    root
+        A folder, or a file where the format is a file.
+    masks
+        Whether masks are needed.
+    problems
+        A list to which entries without a partner, doubled or broken are added, instead of being errors; they are left
+        out of the samples.
 
-    Raises:
-        DataError: no reader knows the place, or the one that does says what is wrong with it.
+    Raises
+    ------
+    DataError
+        No reader knows the place, or the one that does says what is wrong with it.
     """
     listing = Listing(root)
     noted: list[Problem] | None = None if problems is None else []
@@ -146,16 +152,22 @@ def open_dataset(path: str | Path, *, classes: ClassTable | None = None, masks: 
     or the one that the format declares; without either it is found from the values of all masks, which are read for it
     once.
 
-    Args:
-        path: a folder or a file of one of the `FORMATS`.
-        classes: a run's table. Its indices, names and colours hold. A `classes.toml` of the data must have the same
-            names and gives the raw values; without one the raw values are the run's.
-        masks: whether masks are needed. If not, none are read, and a plain folder of images or one image works
-            too.
+    Parameters
+    ----------
+    path
+        A folder or a file of one of the `FORMATS`.
+    classes
+        A run's table. Its indices, names and colours hold. A `classes.toml` of the data must have the same names and
+        gives the raw values; without one the raw values are the run's.
+    masks
+        Whether masks are needed. If not, none are read, and a plain folder of images or one image works too.
 
-    Raises:
-        DataError: its subclasses say what is wrong with the files.
-        ClassTableError: the classes cannot be told, or do not agree with `classes`.
+    Raises
+    ------
+    DataError
+        Its subclasses say what is wrong with the files.
+    ClassTableError
+        The classes cannot be told, or do not agree with `classes`.
     """
     found = find_layout(Path(path), masks=masks)
     remarks, channels = check_files(found.samples)

@@ -43,9 +43,12 @@ _SPLITS = {"train": "training", "val": "validation"}
 def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout | None:
     """Read ADE20K; see `layout.Reader`.
 
-    Raises:
-        PairingError: an image has no mask, or a mask no image (noted in `problems`, if it is a list).
-        ClassTableError: objectInfo150.txt does not name the classes 1 to 150.
+    Raises
+    ------
+    PairingError
+        An image has no mask, or a mask no image (noted in `problems`, if it is a list).
+    ClassTableError
+        objectInfo150.txt does not name the classes 1 to 150.
     """
     home = next((place for place in (root, root / "ADEChallengeData2016") if _is_home(place)), None)
     if home is None:

@@ -89,8 +89,10 @@ class Bands(Source):
 def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout | None:
     """Read scenes whose bands are files; see `layout.Reader`.
 
-    Raises:
-        PairingError: scenes differ in their bands, or have no mask (noted in `problems`, if it is a list).
+    Raises
+    ------
+    PairingError
+        Scenes differ in their bands, or have no mask (noted in `problems`, if it is a list).
     """
     if not root.is_dir():
         return None

@@ -59,9 +59,12 @@ _PUBLISHED = {
 def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout | None:
     """Read CamVid in either form; see `layout.Reader`.
 
-    Raises:
-        PairingError: a frame has no mask, or a mask no frame (noted in `problems`, if it is a list).
-        ClassTableError: label_colors.txt has lines that are no colour with a name.
+    Raises
+    ------
+    PairingError
+        A frame has no mask, or a mask no frame (noted in `problems`, if it is a list).
+    ClassTableError
+        label_colors.txt has lines that are no colour with a name.
     """
     if not root.is_dir():
         return None

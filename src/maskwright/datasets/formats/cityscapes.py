@@ -39,9 +39,12 @@ _IMAGE = "_leftImg8bit"
 def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout | None:
     """Read Cityscapes; see `layout.Reader`.
 
-    Raises:
-        PairingError: a frame has no mask (noted in `problems`, if it is a list).
-        EmptyDataError: there are no frames in the published folders.
+    Raises
+    ------
+    PairingError
+        A frame has no mask (noted in `problems`, if it is a list).
+    EmptyDataError
+        There are no frames in the published folders.
     """
     frames_folder, truth_folder = child(root, "leftimg8bit"), child(root, "gtfine")
     if frames_folder is None or (masks and truth_folder is None):

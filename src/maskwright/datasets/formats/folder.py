@@ -64,11 +64,16 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
 
     With `masks` false `root` may also be a plain folder of images, or one image.
 
-    Raises:
-        DataError: the layout is ambiguous.
-        EmptyDataError: there are no images.
-        PairingError: a file has no partner, or two have one stem.
-        ClassTableError: class tables of splits differ.
+    Raises
+    ------
+    DataError
+        The layout is ambiguous.
+    EmptyDataError
+        There are no images.
+    PairingError
+        A file has no partner, or two have one stem.
+    ClassTableError
+        Class tables of splits differ.
     """
     if not root.is_dir():
         return None if masks or not root.exists() else _one_image(root)

@@ -77,7 +77,8 @@ def readings(root: Path) -> list[Reading]:
 
     Parameters
     ----------
-    root : the data folder. Nothing is written; a few files of each series are opened.
+    root
+        The data folder. Nothing is written; a few files of each series are opened.
     """
     if not root.is_dir():
         return []

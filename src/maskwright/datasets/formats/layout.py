@@ -132,9 +132,12 @@ def not_read(home: Path, used: Iterable[Path], *, silent: Iterable[str] = ()) ->
 
     Parameters
     ----------
-    home : the folder that was opened.
-    used : folders and files that were read; each stands for the folder in `home` that it lies in.
-    silent : names of folders not worth a word.
+    home
+        The folder that was opened.
+    used
+        Folders and files that were read; each stands for the folder in `home` that it lies in.
+    silent
+        Names of folders not worth a word.
     """
     read = {path.relative_to(home).parts[:1] for path in used if path.is_relative_to(home)}
     skipped = [f"{name}/" for name in folders_in(home) if (name,) not in read and name not in set(silent)]

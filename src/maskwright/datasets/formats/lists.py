@@ -43,8 +43,10 @@ class _List:
 def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout | None:
     """Read the lists of a folder, or one list; see `layout.Reader`.
 
-    Raises:
-        PairingError: a file of a list does not exist, or is named twice (noted in `problems`, if it is a list).
+    Raises
+    ------
+    PairingError
+        A file of a list does not exist, or is named twice (noted in `problems`, if it is a list).
     """
     home, lists = _lists(root)
     if not lists:

@@ -36,9 +36,12 @@ _LAYER = "mask:"
 def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout | None:
     """Read the manifest of a folder, or a manifest itself; see `layout.Reader`.
 
-    Raises:
-        DataError: two files may be the manifest; a split that is none.
-        PairingError: a file does not exist, or a row has no mask (noted in `problems`, if it is a list).
+    Raises
+    ------
+    DataError
+        Two files may be the manifest; a split that is none.
+    PairingError
+        A file does not exist, or a row has no mask (noted in `problems`, if it is a list).
     """
     if root.is_file():
         files = [root] if root.suffix.lower() in (".csv", ".tsv") else []

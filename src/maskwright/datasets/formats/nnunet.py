@@ -36,8 +36,10 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
 
     Raises
     ------
-    PairingError : a case has no label, or lacks a channel (noted in `problems`, if it is a list).
-    ClassTableError : dataset.json does not say what the values stand for, or names regions.
+    PairingError
+        A case has no label, or lacks a channel (noted in `problems`, if it is a list).
+    ClassTableError
+        dataset.json does not say what the values stand for, or names regions.
     """
     if not (root / "imagesTr").is_dir() or not (root / "dataset.json").is_file():
         return None

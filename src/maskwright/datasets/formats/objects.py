@@ -67,9 +67,10 @@ class Merged(Source):
 def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout | None:
     """Read folders of one image and a mask for each object; see `layout.Reader`.
 
-    Raises:
-        PairingError: an image has no masks, or there are several images for one set of masks (noted in `problems`, if
-            it is a list).
+    Raises
+    ------
+    PairingError
+        An image has no masks, or there are several images for one set of masks (noted in `problems`, if it is a list).
     """
     parts = _parts(root)
     if not parts:

@@ -49,9 +49,12 @@ def files_in(
 ) -> tuple[dict[str, Path], list[str]]:
     """Image files by stem, in natural order, without those in `leaving`; and notes on what else lies there.
 
-    Raises:
-        EmptyDataError: there are none.
-        PairingError: two have one stem (noted in `problems`, if it is a list).
+    Raises
+    ------
+    EmptyDataError
+        There are none.
+    PairingError
+        Two have one stem (noted in `problems`, if it is a list).
     """
     by_stem: dict[str, Path] = {}
     others: list[str] = []
@@ -171,9 +174,12 @@ def paired_samples(
 
     Parameters
     ----------
-    images, masks, valid : files by common name; None where masks are not wanted, or where there are no valid masks.
-    split : the split they are in, which their ids begin with.
-    group : the group that a name tells.
+    images, masks, valid
+        Files by common name; None where masks are not wanted, or where there are no valid masks.
+    split
+        The split they are in, which their ids begin with.
+    group
+        The group that a name tells.
     """
     needed = [files for files in (masks, valid) if files is not None]
     return [
@@ -198,9 +204,12 @@ def pairs_within(
     The names say which is the mask (`x.png` and `x_mask.png`; `x_image.png` and `x_label.png`), or the formats do:
     `x.jpg` and `x.png`, where every image is a JPEG and every mask is not.
 
-    Raises:
-        DataError: either file may be the mask, or there are two masks for an image.
-        PairingError: a file has no partner (noted in `problems`, if it is a list).
+    Raises
+    ------
+    DataError
+        Either file may be the mask, or there are two masks for an image.
+    PairingError
+        A file has no partner (noted in `problems`, if it is a list).
     """
     files = [path for path in folder.iterdir() if is_image(path)]
     if len({stem_of(path) for path in files}) == len(files) and not any(map(_named_mask, files)):

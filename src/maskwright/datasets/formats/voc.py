@@ -37,9 +37,12 @@ BORDER = "#e0e0c0"
 def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout | None:
     """Read Pascal VOC, or another set in its layout; see `layout.Reader`.
 
-    Raises:
-        PairingError: a listed image has no file or no mask (noted in `problems`, if it is a list).
-        ClassTableError: labelmap.txt has lines that are no label.
+    Raises
+    ------
+    PairingError
+        A listed image has no file or no mask (noted in `problems`, if it is a list).
+    ClassTableError
+        labelmap.txt has lines that are no label.
     """
     home = _home(root)
     if home is None:

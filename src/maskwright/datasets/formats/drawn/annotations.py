@@ -150,9 +150,12 @@ class Entry:
 def samples_of(entries: Sequence[Entry], problems: list[Problem] | None) -> tuple[Sample, ...]:
     """Samples of entries, with ids that tell them apart: the stem, or else the name without its suffix.
 
-    Raises:
-        PairingError: images that are not there, or are named twice.
-        EmptyDataError: no image is left.
+    Raises
+    ------
+    PairingError
+        Images that are not there, or are named twice.
+    EmptyDataError
+        No image is left.
     """
     there = _with_image(entries, problems)
     stems = Counter((entry.split, PurePosixPath(entry.name.replace("\\", "/")).stem) for entry in there)

@@ -79,10 +79,14 @@ class _File:
 def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout | None:
     """Read COCO annotations; see `layout.Reader` and the module.
 
-    Raises:
-        DataError: a file is damaged, or has boxes only.
-        PairingError: images are not there, or described twice.
-        ClassTableError: files do not agree on a category.
+    Raises
+    ------
+    DataError
+        A file is damaged, or has boxes only.
+    PairingError
+        Images are not there, or described twice.
+    ClassTableError
+        Files do not agree on a category.
     """
     paths = _annotation_files(root)
     if not paths or (root.is_dir() and has_masks(root)):

@@ -49,9 +49,12 @@ Label = tuple[str, int, tuple[int, int, int] | None]
 def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout | None:
     """Read a CVAT export; see `layout.Reader` and the module.
 
-    Raises:
-        DataError: the file is damaged, or of CVAT for video.
-        PairingError: images are not there, or described twice.
+    Raises
+    ------
+    DataError
+        The file is damaged, or of CVAT for video.
+    PairingError
+        Images are not there, or described twice.
     """
     path = _annotation_file(root)
     if path is None:

@@ -105,9 +105,12 @@ class EmbeddedImage(Source):
 def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout | None:
     """Read Labelme files; see `layout.Reader` and the module.
 
-    Raises:
-        DataError: a file is damaged.
-        PairingError: images are not there, or described twice.
+    Raises
+    ------
+    DataError
+        A file is damaged.
+    PairingError
+        Images are not there, or described twice.
     """
     places = _places(root)
     if not places:

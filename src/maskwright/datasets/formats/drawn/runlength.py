@@ -101,9 +101,12 @@ class Runs(Source):
 def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout | None:
     """Read run lengths; see `layout.Reader`.
 
-    Raises:
-        DataError: several files may be the one to read, or a name may be that of several images.
-        PairingError: an image of the file does not exist (noted in `problems`, if it is a list).
+    Raises
+    ------
+    DataError
+        Several files may be the one to read, or a name may be that of several images.
+    PairingError
+        An image of the file does not exist (noted in `problems`, if it is a list).
     """
     if root.is_file():
         files = [root] if root.suffix.lower() == ".csv" else []

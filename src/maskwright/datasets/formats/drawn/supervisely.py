@@ -50,9 +50,12 @@ _EXPECTED = 'Supervisely: {"size": {"height", "width"}, "objects": [{"classTitle
 def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout | None:
     """Read a Supervisely project, or one of its datasets; see `layout.Reader` and the module.
 
-    Raises:
-        DataError: a file is damaged.
-        PairingError: images are not there, or described twice.
+    Raises
+    ------
+    DataError
+        A file is damaged.
+    PairingError
+        Images are not there, or described twice.
     """
     meta = _meta(root)
     if meta is None:

@@ -93,9 +93,12 @@ class _Set:
 def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout | None:
     """Read YOLO labels; see `layout.Reader` and the module.
 
-    Raises:
-        DataError: a file is damaged, or has boxes only; or nothing is labelled.
-        PairingError: label files without an image.
+    Raises
+    ------
+    DataError
+        A file is damaged, or has boxes only; or nothing is labelled.
+    PairingError
+        Label files without an image.
     """
     if (root / "masks").is_dir():
         return None

@@ -50,10 +50,14 @@ _JUDGED = 16
 def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout | None:
     """Read GeoTIFF images with labels on the map; see `layout.Reader` and the module.
 
-    Raises:
-        DataError: a file is damaged, rasterio is missing, or no shape lies on any image.
-        PairingError: an image has no labels, or labels have no image.
-        ClassTableError: 255 is a class, and also what stands for pixels without labels.
+    Raises
+    ------
+    DataError
+        A file is damaged, rasterio is missing, or no shape lies on any image.
+    PairingError
+        An image has no labels, or labels have no image.
+    ClassTableError
+        255 is a class, and also what stands for pixels without labels.
     """
     if not masks or not root.is_dir():
         return None
