@@ -350,6 +350,12 @@ def test_the_verb(cells: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "--preview" in call("weak", "--new", own)
     with pytest.raises(SettingError, match="exists"):
         call("weak", "--new", own)
+    (tmp_path / "classes.toml").write_text(
+        '[[class]]\nname = "soil"\nvalue = 0\n[[class]]\nname = "object"\nvalue = 1\n'
+    )
+    call("weak", "--new", tmp_path / "soil.py", tmp_path)
+    assert read_script(tmp_path / "soil.py").classes == ("soil", "object")
+    assert {voter.of for voter in read_script(tmp_path / "soil.py").voters} == {"soil", "object"}
     picture = tmp_path / "preview.png"
     assert "2 image(s)" in call("weak", own, cells, "--preview", "--out", picture)
     assert read_image(picture).pixels.shape[2] == 3

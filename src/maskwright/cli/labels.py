@@ -40,7 +40,7 @@ def weak(
     folder
         Folder of images, or a labelling project.
     new
-        Write SCRIPT, a commented starting point.
+        Write SCRIPT, a commented starting point, with the classes of FOLDER if it is given.
     preview
         Only draw each function's votes on a few images, as one picture.
     set
@@ -57,12 +57,13 @@ def weak(
         Replace a file at --out that Maskwright did not write, or that was changed since.
     """
     if new:
+        from maskwright.label.voters import starting_point
         from maskwright.runs import write_text
 
         if script.exists():
             raise SettingError(f"{script} exists.", remedy="Choose another name.", file=script)
-        write_text(script, _starting_point())
-        console.say(f"Wrote {script}. Next: maskwright weak {script} FOLDER --preview")
+        write_text(script, starting_point(folder))
+        console.say(f"Wrote {script}. Next: maskwright weak {script} {folder or 'FOLDER'} --preview")
         return
     if folder is None:
         raise SettingError("Which images?", remedy=f"maskwright weak {script} FOLDER")
@@ -144,12 +145,6 @@ def _changes(given: list[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
         else:
             several[name.strip()] = parts
     return one, several
-
-
-def _starting_point() -> str:
-    from importlib.resources import files
-
-    return (files("maskwright.label") / "starting_point.txt").read_text("utf-8")
 
 
 labels = App(name="labels", help="Take labels into a labelling project, or write them in another format.")

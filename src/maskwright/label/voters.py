@@ -44,7 +44,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from maskwright.datasets.classes import UNLABELLED
+from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable
 from maskwright.errors import MaskwrightError, SettingError, UnreadableFileError, listed
 from maskwright.label.views import View
 
@@ -272,6 +272,18 @@ def read_script(path: Path, changes: Mapping[str, str] | None = None) -> Script:
         confidence=float(names.get("CONFIDENCE", Script.confidence)),
         companions=tuple(names.get("COMPANIONS", ())),
     )
+
+
+def starting_point(folder: Path | None = None) -> str:
+    """The text of a commented script to begin with, with the names of the classes that a folder declares."""
+    text = Path(__file__).with_name("starting_point.txt").read_text("utf-8")
+    if folder is None or not (folder / CLASSES_FILE).is_file():
+        return text
+    names = ClassTable.load(folder / CLASSES_FILE).names
+    text = text.replace('["background", "object"]', json.dumps(names, ensure_ascii=False))
+    for given, name in zip(('"background"', '"object"'), names, strict=False):
+        text = text.replace(given, json.dumps(name, ensure_ascii=False))
+    return text
 
 
 def _check(path: Path, voters: Sequence[Voter], classes: tuple[str, ...] | None) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -356,7 +357,8 @@ def _pool(workers: int | None, images: int) -> Iterator[Executor | None]:
     before = {name: os.environ.get(name) for name in _THREAD_LIMITS}
     if workers > 1:
         os.environ.update(dict.fromkeys(_THREAD_LIMITS, "1"))  # read when a process first imports numpy
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) if workers > 1 else None
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, spawn, initializer=_begin) if workers > 1 else None
     try:
         with pool or nullcontext():
             yield pool
@@ -370,6 +372,11 @@ def _pool(workers: int | None, images: int) -> Iterator[Executor | None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _begin() -> None:
+    # Ctrl-C reaches every process of a terminal; the first one decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _each(pool: Executor | None, work: Callable[..., T], given: Iterable[Sequence[Any]]) -> Iterator[T]:
