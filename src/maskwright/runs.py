@@ -5,6 +5,7 @@ RUN/plan.toml           every decision with its value, reason and source
 RUN/model.safetensors   the best weights so far (averaged ones if averaging is on)
 RUN/resume/             the last state of training, for `--resume`
 RUN/folds/K/            with --folds, a run for each fold
+RUN/files.json          a hash of each sample's files, to name those that changed
 RUN/log.jsonl           one JSON object a line: steps, validations, decisions of the clock
 RUN/evaluations/NAME/   confusion matrices per image, scores, pictures
 RUN/report.html         the page to read
@@ -35,6 +36,7 @@ RESUME = "resume"
 FOLDS = "folds"
 LOG = "log.jsonl"
 EVALUATIONS = "evaluations"
+FILES = "files.json"
 REPORT = "report.html"
 LOCK = ".lock"
 TAKEN = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)

@@ -22,12 +22,13 @@ from safetensors.numpy import load_file
 
 import maskwright
 from maskwright import runs
-from maskwright.augment.loader import default_workers
+from maskwright.augment.loader import Batch, Loader, default_workers
 from maskwright.cli.training import process_start
 from maskwright.config import Preparation, Settings, Training
 from maskwright.errors import ClassTableError, DataError, ModelError, RunError, SettingError, TrainingError
 from maskwright.training import session
 from maskwright.training.checkpoint import Progress
+from maskwright.training.loop import Status
 
 TINY = Training(
     model="compact-2", model_options={"widths": [6, 8]}, crop=(32, 32), batch=4, steps=12, lr=0.01, val_share=0.25,
@@ -315,3 +316,94 @@ def test_a_start_that_cannot_be_is_not_believed(monkeypatch: pytest.MonkeyPatch)
 def test_a_machine_that_hides_its_affinity_has_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     assert [default_workers(device) > 0 for device in ("cpu", "mps", "cuda")] == [True] * 3
+
+
+def damage(path: Path) -> bytes:
+    """Cut a picture's pixels, not its header; returns what it was."""
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    return whole
+
+
+def test_a_sample_that_goes_bad_leaves_a_state_to_go_on_from(
+    discs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit(discs, tmp_path / "whole")
+    run, said = tmp_path / "run", list[str]()
+    real = Loader.batch
+
+    def failing(self: Loader, step: int) -> Batch:
+        if step == 7:
+            raise DataError("photo03.png has gone bad.")
+        return real(self, step)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Loader, "batch", failing)
+        prepared = session.prepare(discs, Settings(training=TINY))
+        with pytest.raises(DataError, match="gone bad"):
+            session.start(run, prepared, started=time.monotonic(), say=said.append)
+    assert f"The state of step 7 is saved. When the cause is gone: maskwright train --resume {run}" in said
+    assert session.resume(run, started=time.monotonic()).step == 12
+    assert_same_weights(run, tmp_path / "whole")
+
+
+def test_all_is_decoded_before_training(discs: Path, tmp_path: Path) -> None:
+    prepared = session.prepare(discs, Settings(training=TINY))
+    paths = [sample.image.path for sample in prepared.shares.training.samples[:2]]
+    fresh = session.prepare(discs, Settings(training=dataclasses.replace(TINY, cache=0.0)))
+    for path in paths:
+        damage(path)
+    with pytest.raises(DataError, match=rf"2 samples cannot be read: .*{paths[0].stem}.*{paths[1].stem}"):
+        session.start(tmp_path / "run", fresh, started=time.monotonic())
+    assert not (tmp_path / "run").exists()
+
+
+def test_bad_samples_are_skipped_named_and_replaced_alike_when_resumed(
+    discs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage(session.prepare(discs, Settings(training=TINY)).shares.training.samples[1].image.path)
+
+    def train(run: Path, stop: int = 99) -> Progress:
+        prepared = session.prepare(discs, Settings(training=TINY), max_bad=1)
+
+        def show(status: Status) -> None:
+            if status.step == stop:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        return session.start(run, prepared, started=time.monotonic(), max_bad=1, show=show)
+
+    with pytest.raises(DataError, match=r"cannot be read"):
+        session.prepare(discs, Settings(training=TINY))
+    train(tmp_path / "whole")
+    assert not train(tmp_path / "run", stop=5).finished
+    assert session.resume(tmp_path / "run", started=time.monotonic()).finished
+    assert_same_weights(tmp_path / "run", tmp_path / "whole")
+    events = [json.loads(line) for line in (tmp_path / "whole" / runs.LOG).read_text().splitlines()]
+    (bad,) = [event for event in events if event["kind"] == "bad"]
+    assert bad["sample"] in bad["what"]
+    assert runs.read_json(tmp_path / "run/resume/state.json")["bad"] == [bad["sample"]]
+
+
+def test_repaired_files_are_accepted_when_asked(discs: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    fit(discs, run)
+    session.extend(run, "2steps")
+    mask = next((discs / "masks").glob("*.png"))
+    with Image.open(mask) as image:
+        changed = np.asarray(image).copy()
+    changed[0, 0] = changed[20, 20]
+    Image.fromarray(changed).save(mask, compress_level=0)
+    with pytest.raises(RunError, match=rf"samples: {mask.stem}.* as they are now: --accept-changed"):
+        session.resume(run, started=time.monotonic())
+    said: list[str] = []
+    assert session.resume(run, started=time.monotonic(), accept_changed=True, say=said.append).step == 14
+    assert any(mask.stem in text for text in said)
+
+
+def test_a_folder_that_another_process_took_is_left_alone(discs: Path, tmp_path: Path) -> None:
+    prepared = session.prepare(discs, Settings(training=TINY))
+    fit(discs, tmp_path / "run")
+    before = (tmp_path / "run" / runs.WEIGHTS).read_bytes()
+    with pytest.raises(RunError, match=r"run holds a run already"):
+        session.start(tmp_path / "run", prepared, started=time.monotonic())
+    assert (tmp_path / "run" / runs.WEIGHTS).read_bytes() == before

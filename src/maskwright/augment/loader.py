@@ -26,8 +26,9 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
+from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
@@ -69,6 +70,7 @@ MOST_WORKERS = 8
 # Each purpose has a generator of its own, keyed by this number besides seed, step and slot: what one draws never moves
 # another's draws. The numbers are never changed, so that a seed keeps its views.
 _VIEW, _ORDER, _PERSPECTIVE, _ELASTIC, _PHOTOMETRIC, _NOISE, _MIX, _CUSTOM = 0, 1, 3, 4, 5, 6, 7, 8
+_REPLACEMENT = 9
 
 
 def working_size(crop: tuple[int, int], scale: float) -> tuple[int, int]:
@@ -191,6 +193,11 @@ class Loader:
         self.transform = transform
         self.slots = range(batch) if slots is None else slots
         self.workers = workers
+        self.max_bad = 0
+        """Samples that may be skipped because they cannot be read; by default the first one ends the run."""
+        self.bad: dict[str, str] = {}
+        """Those that were, by id, and what is wrong with them."""
+        self._books = Lock()
         self.pin = pin
         self.ranges = ViewRanges.of(augmentation)
         self.border: Border = augmentation.border or "reflect"
@@ -274,8 +281,32 @@ class Loader:
             coming.append(pool.submit(self.batch, step + self.workers - 1))
             yield batch
 
+    def _readable(self) -> np.ndarray:
+        """The first image that can be read; those before it are told, or skipped, when their turn comes."""
+        for sample in self.samples[:-1]:
+            with suppress(DataError):
+                return self.store.get(sample).image
+        return self.store.get(self.samples[-1]).image
+
     def _unmixed(self, step: int, slot: int, sample: Sample | None = None) -> View:
+        """The view of the sample whose turn it is, or of another one where that is bad and may be skipped.
+
+        The draw of the other one is keyed by step and slot alone, so that a resumed run makes it again.
+        """
         sample = self.sample_at(step, slot) if sample is None else sample
+        rng = self._rng(_REPLACEMENT, step, slot)
+        while True:
+            if sample.id not in self.bad:
+                try:
+                    return self._shown(step, slot, sample)
+                except DataError as error:
+                    with self._books:
+                        if sample.id not in self.bad and len(self.bad) >= min(self.max_bad, len(self.samples) - 1):
+                            raise
+                        self.bad.setdefault(sample.id, str(error))
+            sample = self.samples[int(rng.integers(len(self.samples)))]
+
+    def _shown(self, step: int, slot: int, sample: Sample) -> View:
         file = sample.image.path
         failed = f"Sample {sample.id!r} ({file}) cannot be shown in step {step}"
         try:

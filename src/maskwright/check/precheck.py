@@ -57,7 +57,7 @@ def precheck(dataset: Dataset) -> tuple[Problem, ...]:
     return tuple(sorted(found, key=lambda problem: problem.level != "error"))
 
 
-def refuse_errors(dataset: Dataset, name: str, say: Callable[[str], None]) -> None:
+def refuse_errors(dataset: Dataset, name: str, say: Callable[[str], None], max_bad: int = 0) -> None:
     """Run the precheck: say its warnings, and raise DataError if it finds errors.
 
     Parameters
@@ -68,12 +68,17 @@ def refuse_errors(dataset: Dataset, name: str, say: Callable[[str], None]) -> No
         What to call it in the error.
     say
         Is given a line for each warning.
+    max_bad
+        Files that cannot be read and are only warned about, because training skips them.
     """
     found = precheck(dataset)
     for problem in found:
         if problem.level == "warning":
             say(f"warning: {problem.what} {problem.remedy}")
     errors = [problem for problem in found if problem.level == "error"]
+    unreadable = [problem for problem in errors if problem.kind == "unreadable"]
+    if len(unreadable) <= max_bad:
+        errors = [problem for problem in errors if problem not in unreadable]
     if errors:
         lines = "\n".join(f"{problem.what} {problem.remedy}" for problem in errors[:_SHOWN])
         more = f"\n{len(errors) - _SHOWN} more errors." if len(errors) > _SHOWN else ""

@@ -111,6 +111,8 @@ def train(
     resume: Path | None = None,
     continue_for: str | None = None,
     pretrained: str | None = None,
+    max_bad: int = 0,
+    accept_changed: Switch = False,
     training: TrainingOptions = Training(),
     augmentation: AugmentationOptions = Augmentation(),
     preparation: PreparationOptions = Preparation(),
@@ -137,6 +139,10 @@ def train(
     pretrained
         Weights to start from: a torchvision or timm checkpoint for the network's encoder, a whole network's, Keras's
         for the classic unet, or `hf://ORG/REPO`.
+    max_bad
+        Skip up to so many samples that cannot be read; each is named.
+    accept_changed
+        With `--resume`: go on although files changed, because they were repaired.
     """
     from maskwright.training import distributed, session
 
@@ -148,6 +154,12 @@ def train(
             "--resume continues a run exactly as it was planned; other settings have no effect. Leave them out, or "
             "start a new run without --resume."
         )
+    if max_bad < 0:
+        raise SettingError(f"--max-bad {max_bad}: expected 0 or more samples.")
+    if resume is not None and max_bad:
+        raise SettingError("--max-bad is a run's own from its start; with --resume it has no effect. Leave it out.")
+    if accept_changed and resume is None:
+        raise SettingError("--accept-changed goes with --resume RUN.")
     if continue_for is not None and resume is None:
         raise SettingError("--continue-for trains a finished run on: give the run too, as --resume RUN.")
     if resume is None and data is None:
@@ -174,9 +186,15 @@ def train(
                 if session.has_folds(run):
                     from maskwright.training import folds
 
-                    done = folds.resume(run, data=data, started=started, say=say, show=show)
+                    done = folds.resume(
+                        run, data=data, accept_changed=accept_changed, started=started, say=say, show=show
+                    )
                 else:
-                    done = [session.resume(run, started=started, data=data, say=say, show=show)]
+                    done = [
+                        session.resume(
+                            run, started=started, data=data, accept_changed=accept_changed, say=say, show=show
+                        )
+                    ]
             elif data is not None:
                 if session.wants_folds(given, recipe):
                     from maskwright.training import folds
@@ -185,13 +203,17 @@ def train(
                         raise SettingError(
                             f"--val {val} and --folds contradict each other: each fold is validated on its own part."
                         )
+                    if max_bad:
+                        raise SettingError("--max-bad and --folds do not go together: a sample is in several folds.")
                     run = out or session.default_run_folder(data)
                     say(f"Run folder: {run}")
                     done = folds.start(
                         run, data, given, recipe=recipe, pretrained=pretrained, started=started, say=say, show=show
                     )
                 else:
-                    prepared = session.prepare(data, given, recipe=recipe, val=val, pretrained=pretrained, say=say)
+                    prepared = session.prepare(
+                        data, given, recipe=recipe, val=val, pretrained=pretrained, max_bad=max_bad, say=say
+                    )
                     run = out or session.default_run_folder(data)
                     say(f"{prepared.shares.how}\nRun folder: {run}")
                     if first:
@@ -199,7 +221,7 @@ def train(
                         console.print_table("Plan", ("setting", "value", "reason", "source"), rows, stderr=True)
                         if prepared.plan.outlook is not None:
                             say(prepared.plan.outlook.text)
-                    done = [session.start(run, prepared, started=started, show=show, say=say)]
+                    done = [session.start(run, prepared, started=started, max_bad=max_bad, show=show, say=say)]
         if first:
             _report_training(run, done, json)
     if not done[-1].finished:

@@ -12,7 +12,7 @@ of the run that is over, the order of samples from the step.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from torch import nn
 
 from maskwright import runs
 from maskwright.errors import RunError
-from maskwright.models.tensor_files import write_tensors
+from maskwright.models.tensor_files import refuse_not_finite, write_tensors
 from maskwright.training.optim import Average
 
 STATE = "state.json"
@@ -57,6 +57,8 @@ class Progress:
     validation_seconds: float = 0.0
     """How long the last validation took."""
     finished: bool = False
+    bad: list[str] = field(default_factory=list)
+    """Samples that are skipped because they cannot be read."""
 
 
 def save(
@@ -72,6 +74,7 @@ def save(
     name = f"state-{progress.step:08d}.safetensors"
     # Clones are made contiguous in the default layout: safetensors refuses strides, and the copy to be loaded does not
     # depend on the layout.
+    refuse_not_finite({key: value for key, value in tensors.items() if key.startswith("module.")}, folder / name)
     kept = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
     write_tensors(folder / name, kept)
     runs.write_json(folder / STATE, {"tensors": name, **asdict(progress)})

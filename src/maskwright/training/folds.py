@@ -72,6 +72,7 @@ def resume(
     run: Path,
     *,
     data: Path | None = None,
+    accept_changed: bool = False,
     started: float,
     say: Say = lambda text: None,
     show: Show = lambda status: None,
@@ -89,7 +90,7 @@ def resume(
         )
     if data is not None:
         content["data"] = {"path": str(data.resolve())}
-    return _train(run, content, started, say, show)
+    return _train(run, content, started, say, show, accept_changed=accept_changed)
 
 
 def extend(run: Path, more: str) -> None:
@@ -113,7 +114,9 @@ def finished(fold: Path) -> bool:
     return bool(runs.read_json(fold / runs.RESUME / checkpoint.STATE)["finished"])
 
 
-def _train(run: Path, content: dict[str, Any], started: float, say: Say, show: Show) -> list[Progress]:
+def _train(
+    run: Path, content: dict[str, Any], started: float, say: Say, show: Show, *, accept_changed: bool = False
+) -> list[Progress]:
     done: list[Progress] = []
     data = Path(content["data"]["path"])
     for fold, folder in enumerate(_folders(run, content)):
@@ -121,7 +124,9 @@ def _train(run: Path, content: dict[str, Any], started: float, say: Say, show: S
             continue
         say(f"Fold {fold + 1} of {content['folds']}")
         if checkpoint.exists(folder):
-            done.append(session.resume(folder, started=started, data=data, say=say, show=show))
+            done.append(
+                session.resume(folder, started=started, data=data, accept_changed=accept_changed, say=say, show=show)
+            )
         else:
             like = Plan.load(run / runs.FOLDS / "0") if fold else None
             prepared = session.prepare(

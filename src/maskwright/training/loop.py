@@ -22,7 +22,7 @@ from torch import nn
 from maskwright import runs
 from maskwright.augment.loader import Batch, Loader, Store
 from maskwright.datasets.samples import Sample
-from maskwright.errors import TrainingError
+from maskwright.errors import MaskwrightError, TrainingError
 from maskwright.models.segmenter import Segmenter
 from maskwright.models.weights import save_weights
 from maskwright.planning.decisions import Budget, ResolvedTraining
@@ -114,6 +114,7 @@ def train(
         clock = Clock(started=clock.started, before=progress.elapsed)
         if progress.step == progress.first and not progress.fraction:
             progress.begun = clock.elapsed()  # a continued run has just been opened again
+        loader.bad |= {name: loader.bad.get(name, "") for name in progress.bad}
     # Three names for one set of weights: `segmenter` takes images at their own size, `trained` views that were reduced
     # to the working scale already, and `model` is `trained` wrapped for several processes or compiled.
     trained = segmenter.at_working_scale()
@@ -129,7 +130,15 @@ def train(
         say(f"Out of memory at step {progress.step}: each batch is now made in {parts} parts, one by one")
         log.write("memory", step=progress.step, seconds=clock.elapsed(), parts=parts)
 
-    with _interruptible() as interrupted, loader.ahead(progress.step) as batches:
+    def save() -> None:
+        progress.elapsed = clock.elapsed()
+        checkpoint.save(run, progress, segmenter, optimizer, average)
+
+    with (
+        _interruptible() as interrupted,
+        loader.ahead(progress.step) as batches,
+        _saving(save, run, progress, say) if writes else nullcontext(),
+    ):
         while True:
             # Processes have to turn the same corners together, or they would wait for each other forever. So what the
             # first one's clock says holds for all, and a signal to any of them stops all.
@@ -161,8 +170,7 @@ def train(
             # Save the state, once a minute and at the end. Weights to predict with are there from the first time on.
             progress.finished = last_step
             if (last_step or stop or save_now) and writes:
-                progress.elapsed = clock.elapsed()
-                checkpoint.save(run, progress, segmenter, optimizer, average)
+                save()
                 if not (run / runs.WEIGHTS).exists():
                     with averaged(segmenter, average):
                         save_weights(segmenter, run / runs.WEIGHTS)
@@ -180,6 +188,10 @@ def train(
             # that is over, so one schedule serves a number of steps and a number of minutes.
             tick = time.monotonic()
             batch = next(batches)
+            for name in loader.bad.keys() - set(progress.bad):
+                progress.bad.append(name)
+                say(f"Skipped from now on, sample {name}: {loader.bad[name]}")
+                log.write("bad", step=progress.step, seconds=clock.elapsed(), sample=name, what=loader.bad[name])
             small = progress.first == 0 and progress.fraction < settings.progressive  # not again in a continued run
             shown = batch.halved() if small else batch
             trained.train()
@@ -330,6 +342,21 @@ def _seed_of(seed: int, step: int) -> int:
     """Seed of what the network itself draws in a step (dropout); other processes draw differently."""
     key = [seed, 2, step] if distributed.rank() == 0 else [seed, 2, step, distributed.rank()]
     return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+
+
+@contextmanager
+def _saving(save: Callable[[], None], run: Path, progress: Progress, say: Callable[[str], None]) -> Iterator[None]:
+    """Save the state when training fails, whatever it is that fails, and say how to go on."""
+    try:
+        yield
+    except Exception:
+        try:
+            save()
+        except (MaskwrightError, OSError) as error:  # the failure itself is what is to be told
+            say(f"The state of step {progress.step} could not be saved: {error}")
+        else:
+            say(f"The state of step {progress.step} is saved. When the cause is gone: maskwright train --resume {run}")
+        raise
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,12 +28,14 @@ from maskwright.predict.predictor import best_device, make_segmenter
 from maskwright.training import checkpoint, distributed
 from maskwright.training.checkpoint import Progress
 from maskwright.training.clock import VALIDATIONS, Clock
+from maskwright.training.faults import check_same, decode_all, readable, refuse_bad, refuse_used, remember_files
 from maskwright.training.loop import Status, train
 from maskwright.training.losses import make_loss
 from maskwright.training.memory import keep_freed_memory, refuse_beyond_memory
 from maskwright.training.network import around, describe, statistics
 from maskwright.training.probe import step_seconds as measured
-from maskwright.training.split import Say, Shares, check_same, share_out
+from maskwright.training.record import device_name, expected_images, mirrored
+from maskwright.training.split import Say, Shares, share_out
 from maskwright.training.validation import refuse_unlabelled, validation_samples
 
 GIB = 2**30
@@ -69,6 +71,7 @@ def prepare(
     fold: int | None = None,
     like: Plan | None = None,
     outlook: bool = False,
+    max_bad: int = 0,
     say: Say = lambda text: None,
 ) -> Prepared:
     """Open a data folder, hold out the validation share, look at the images, decide the plan and build the network.
@@ -84,12 +87,13 @@ def prepare(
             f"--val {val} replaces the validation share, so val_share = {given.training.val_share:g} has no effect. "
             "Give one of them."
         )
-    shares = share_out(data, settings.training, val, fold, say)
+    shares = share_out(data, settings.training, val, fold, say, max_bad)
     store = _store(shares.training, settings)
     device = best_device()
     validation_store = _store(shares.validation, settings, like=store)
     held_out = validation_store, validation_samples(shares.validation.samples)
-    facts = gather(store, shares.training.samples, shares.training.classes, str(device), held_out, say)
+    samples = readable(store, shares.training.samples, max_bad, say)
+    facts = gather(store, samples, shares.training.classes, str(device), held_out, say)
     refuse_unlabelled(*held_out)
     classes = len(shares.training.classes)
     if settings.training.crop is not None:
@@ -141,12 +145,19 @@ def start(
     prepared: Prepared,
     *,
     started: float,
+    max_bad: int = 0,
     show: Callable[[Status], None] = lambda status: None,
     say: Say = lambda text: None,
 ) -> Progress:
-    """Train into the folder `run`, which must be empty; the budget began at `started`, by `time.monotonic()`."""
+    """Train into the folder `run`, which must be empty; the budget began at `started`, by `time.monotonic()`.
+
+    Everything is decoded once before, where that is quick. Up to `max_bad` samples that cannot be read are skipped.
+    """
     shares, settings = prepared.shares, prepared.plan.settings
+    bad = decode_all(prepared.store, shares.training.samples, prepared.plan.budget, say)
+    refuse_bad(bad, max_bad)
     with _locked(run):
+        refuse_used(run)
         content: dict[str, Any] = {
             "schema": runs.SCHEMA,
             "kind": "run",
@@ -154,8 +165,8 @@ def start(
             "classes": shares.training.classes.to_dict(),
             "network": prepared.network,
             "preparation": settings.to_dict()["preparation"],
-            "tta": _tta(prepared.plan),
-            "input": _input(prepared.store),
+            "tta": mirrored(prepared.plan),
+            "input": expected_images(prepared.store),
             "data": {
                 "path": str(prepared.data.resolve()),
                 "val": None if prepared.val is None else str(prepared.val.resolve()),
@@ -168,15 +179,17 @@ def start(
             },
             "settings": settings.to_dict(),
             "pretrained": None if prepared.pretrained is None else str(prepared.pretrained),
-            "device": _device_name(),
+            "device": device_name(),
             "software": runs.software(),
             "seed": settings.training.seed,
+            "max_bad": max_bad,
             "scores": {},
         }
         if distributed.rank() == 0:
+            remember_files(run, shares.training, shares.validation)
             prepared.plan.save(run)
             runs.write_json(run / runs.RUN, content)
-        return _train(run, content, prepared, Clock(started=started), show, say, resume=False)
+        return _train(run, content, prepared, Clock(started=started), show, say, resume=False, bad=bad)
 
 
 def resume(
@@ -184,12 +197,14 @@ def resume(
     *,
     started: float,
     data: Path | None = None,
+    accept_changed: bool = False,
     say: Say = lambda text: None,
     show: Callable[[Status], None] = lambda status: None,
 ) -> Progress:
     """Continue an interrupted run with the same data; the result is that of the uninterrupted run.
 
-    Raises RunError if the run is finished, was not begun, or its data changed.
+    With `accept_changed`, samples may have other contents than then, repaired ones say. Raises RunError if the run is
+    finished, was not begun, or its data changed.
     """
     content = runs.read_run(run)
     plan = Plan.load(run)
@@ -207,10 +222,13 @@ def resume(
             )
         path = data or Path(content["data"]["path"])
         val = None if content["data"]["val"] is None else Path(content["data"]["val"])
-        shares = share_out(path, plan.settings.training, val, content["data"].get("fold"), say)
-        check_same(run, content["data"]["fingerprint"], shares.training, path)
-        if shares.validation.samples:
-            check_same(run, content["data"]["validation_fingerprint"], shares.validation, path)
+        shares = share_out(
+            path, plan.settings.training, val, content["data"].get("fold"), say, content.get("max_bad", 0)
+        )
+        for key, part in (("fingerprint", shares.training), ("validation_fingerprint", shares.validation)):
+            known = content["data"][key]
+            if part.samples and not check_same(run, known, part, path, accept=accept_changed, say=say):
+                content["data"][key] = part.content_hash()
         store = _store(shares.training, plan.settings)
         prepared = Prepared(
             data=path,
@@ -261,6 +279,7 @@ def _train(
     say: Say,
     *,
     resume: bool,
+    bad: Mapping[str, str] = {},
 ) -> Progress:
     """The part that a fresh and a resumed run share."""
     keep_freed_memory()
@@ -270,6 +289,8 @@ def _train(
     torch.backends.cudnn.benchmark = device.type == "cuda"
     torch.set_float32_matmul_precision("high" if device.type == "cuda" else "highest")
     loader = make_loader(prepared)
+    loader.max_bad = content.get("max_bad", 0)
+    loader.bad |= bad
     weights = None
     if training.class_weighting:
         share_K = np.maximum(np.array(facts.class_share), 1e-6)
@@ -338,30 +359,6 @@ def _locked(run: Path) -> AbstractContextManager[None]:
 def _store(dataset: Dataset, settings: Settings, like: Store | None = None) -> Store:
     gib = CACHE if settings.training.cache is None else settings.training.cache
     return Store(dataset, settings.preparation, gib * GIB, like)
-
-
-def _tta(plan: Plan) -> dict[str, bool]:
-    on, views = plan.training.tta, plan.settings.augmentation
-    return {"horizontal": on and bool(views.flip_horizontal), "vertical": on and bool(views.flip_vertical)}
-
-
-def _input(store: Store) -> dict[str, Any]:
-    """What prediction compares an image with, before preparation."""
-    seen = list(store.originals.values())
-    return {
-        "channels": seen[0].channels,
-        "dtype": seen[0].dtype,
-        "low": min(one.low for one in seen),
-        "middle": float(np.median([one.middle for one in seen])),
-        "high": max(one.high for one in seen),
-    }
-
-
-def _device_name() -> str:
-    device = best_device()
-    if device.type == "cuda":
-        return torch.cuda.get_device_name()
-    return f"{device.type}, {torch.get_num_threads()} threads"
 
 
 def wants_folds(given: Settings, recipe: str | None) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from maskwright.check.precheck import refuse_errors
 from maskwright.config import SEED, VAL_SHARE, Training
@@ -13,7 +12,6 @@ from maskwright.datasets.formats import open_dataset
 from maskwright.datasets.formats.project import of_sources, refuse_frozen_only
 from maskwright.datasets.samples import Dataset, classes_present
 from maskwright.datasets.splits import folds, hold_out, keep_every_class
-from maskwright.errors import RunError
 
 Say = Callable[[str], None]
 
@@ -27,7 +25,7 @@ class Shares:
     how: str
 
 
-def share_out(data: Path, training: Training, val: Path | None, fold: int | None, say: Say) -> Shares:
+def share_out(data: Path, training: Training, val: Path | None, fold: int | None, say: Say, max_bad: int = 0) -> Shares:
     """Open a data folder, and `val` if there is one, and divide the samples.
 
     The validation share is `val`, or the data's own `val` split, or held out; with a `fold`, that part of
@@ -49,9 +47,9 @@ def share_out(data: Path, training: Training, val: Path | None, fold: int | None
         sides = [
             replace(sample, split=side) for side, part in (("train", pool), ("val", other)) for sample in part.samples
         ]
-        refuse_errors(dataset.with_samples(tuple(sides)), f"{data} and {val}", say)
+        refuse_errors(dataset.with_samples(tuple(sides)), f"{data} and {val}", say, max_bad)
         return Shares(training=pool, validation=other, how=f"validation on {len(other.samples)} samples of {val}")
-    refuse_errors(dataset, str(data), say)
+    refuse_errors(dataset, str(data), say, max_bad)
     left = f"; {data / 'test'} is left for evaluation" if "test" in splits and "train" in splits else ""
     if fold is not None and training.folds is not None:
         if "val" in splits and "train" in splits:
@@ -77,16 +75,3 @@ def share_out(data: Path, training: Training, val: Path | None, fold: int | None
 
 _COUNTED = 500
 """Samples, up to which all masks are read to see that training shows every class; in larger sets chance does it."""
-
-
-def check_same(run: Path, known: dict[str, Any], dataset: Dataset, path: Path) -> None:
-    """Raise RunError if a data set is not the one that the run began with."""
-    found = dataset.content_hash()
-    if found != known:
-        changed = ", ".join(
-            f"{key}: {known.get(key)} then, {found.get(key)} now" for key in found if found[key] != known.get(key)
-        )
-        raise RunError(
-            f"{run} cannot be resumed: the data in {path} changed since it began ({changed}). Expected the same "
-            "samples. Restore them, or start a new run."
-        )
