@@ -39,9 +39,9 @@ def run_demo(out: Path, minutes: float, started: float) -> dict[str, Any]:
     from maskwright.predict.predictor import Predictor
     from maskwright.training import session
 
+    given = Settings(training=Training(minutes=minutes))  # refuses a number of minutes that cannot be, before any work
     (data,) = generate(out, ("street",))
     run = runs.fresh_folder(out, "run")
-    given = Settings(training=Training(minutes=minutes))
     prepared = session.prepare(data / "train", given, say=console.say)
     console.say(f"Training for {minutes:g} minutes; {prepared.shares.how}. Run folder: {run}")
     with console.training() as show:

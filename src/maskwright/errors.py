@@ -7,6 +7,7 @@ MaskwrightError                    the command line prints its text and exits wi
 │   ├── PairingError               an image without a mask, a mask without an image, two files for one name
 │   ├── SizeMismatchError          an image and its mask (or valid mask) of different sizes
 │   ├── UndeclaredValueError       a mask holds a value that no class stands for
+│   ├── TooLargeError               a picture that needs more memory than there is for one
 │   └── UnreadableFileError        a file that cannot be decoded, or is not an image
 ├── ClassTableError                a class table that contradicts itself or the run it is used with
 ├── SettingError                   a setting that is unknown, out of range, contradictory or without effect
@@ -46,6 +47,7 @@ __all__ = [
     "SettingError",
     "SizeMismatchError",
     "StaleRevisionError",
+    "TooLargeError",
     "TrainingError",
     "UndeclaredValueError",
     "UnreadableFileError",
@@ -113,6 +115,10 @@ class SizeMismatchError(DataError):
 
 class UndeclaredValueError(DataError):
     """A mask holds a value that no class of the table stands for."""
+
+
+class TooLargeError(DataError):
+    """A picture would need more memory, once decoded or painted, than there is for one."""
 
 
 class UnreadableFileError(DataError):

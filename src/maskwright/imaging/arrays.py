@@ -12,6 +12,7 @@ along its last axis, with rows and columns exchanged, as viewers show them; the 
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ import numpy as np
 
 from maskwright.errors import UnreadableFileError
 from maskwright.imaging.decoders import Header, LayoutError, Raster
+from maskwright.imaging.memory import require_room
 
 MOST_CHANNELS = 4
 """Length of an axis, first or last, up to which it is that of channels."""
@@ -86,6 +88,8 @@ def decode_array(path: Path, kind: str, page: int | None, *, indices: bool) -> R
             index = (slice(None), slice(None), page or 0) if axes.pages else ...
         else:
             index = (page or 0) if axes.pages else ...
+        values = math.prod(stored.shape)
+        require_room(values // axes.pages if axes.pages else values, 8)
         pixels = np.asarray(stored.read(index))
     if axes.transposed:
         pixels = pixels.reshape(axes.width, axes.height, -1).swapaxes(0, 1)

@@ -24,6 +24,8 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from maskwright.imaging.memory import require_room
+
 
 class Window(NamedTuple):
     """A rectangle of pixels, of a picture as it is seen (after EXIF orientation)."""
@@ -167,6 +169,9 @@ def decode(content: bytes, kind: str, *, indices: bool) -> Raster:
     """
     file = io.BytesIO(content)
     header = read_header(file, kind)
+    # A PNG may have four channels of 16 bits; the other formats have four of 8 at most.
+    wide = kind == "png" and content[24:25] == b"\x10"
+    require_room(header.height * header.width, ((header.channels or 3) + header.alpha) * (2 if wide else 1))
     if kind == "png" and not (header.palette and indices):
         pixels = _decode_png(content)
     elif kind == "jpeg" and header.components != 4:

@@ -15,6 +15,7 @@ import numpy as np
 
 from maskwright.errors import UnreadableFileError
 from maskwright.imaging.decoders import Header, LayoutError, Raster
+from maskwright.imaging.memory import require_room
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -40,6 +41,9 @@ def decode_dicom(path: Path, page: int | None, *, indices: bool) -> Raster:
 
     dataset = _read(path)
     _check_frame(dataset, page)
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    each = int(dataset.get("SamplesPerPixel") or 1) * (int(dataset.get("BitsAllocated") or 8) // 8)
+    require_room(frames * int(dataset.Rows) * int(dataset.Columns), each)
     stored: np.ndarray = dataset.pixel_array
     if int(dataset.get("NumberOfFrames") or 1) > 1:
         stored = stored[page or 0]

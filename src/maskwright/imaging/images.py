@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PillowImage
 
-from maskwright.errors import MaskwrightError, SettingError, UnreadableFileError
+from maskwright.errors import MaskwrightError, SettingError, TooLargeError, UnreadableFileError
 from maskwright.imaging.decoders import Header, LayoutError, Raster, Window, check_window, decode, read_header, sniff
 from maskwright.runs import replacing
 
@@ -319,6 +319,10 @@ def _explained(path: Path) -> Iterator[None]:
     """Turn whatever a decoder raises (each has its own kinds) into an UnreadableFileError that names the file."""
     try:
         yield
+    except TooLargeError as error:
+        raise TooLargeError(
+            f"{path} is too large: {error.what}", expected=error.expected, remedy=error.remedy, file=path
+        ) from None
     except MaskwrightError:
         raise
     except MemoryError:

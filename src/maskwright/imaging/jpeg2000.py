@@ -9,6 +9,7 @@ from typing import BinaryIO
 import imagecodecs
 
 from maskwright.imaging.decoders import Header, Raster
+from maskwright.imaging.memory import require_room
 
 _CODESTREAM = b"\xff\x4f\xff\x51"
 _OPACITY = (1, 2)  # Typ of a channel definition: opacity, premultiplied opacity
@@ -44,6 +45,7 @@ def jpeg2000_header(file: BinaryIO) -> Header:
 def decode_jpeg2000(content: bytes) -> Raster:
     """Decode a JPEG 2000 file; a palette gives colours. Raises what the decoder raises if it is damaged."""
     header = jpeg2000_header(io.BytesIO(content))
+    require_room(header.height * header.width, 2 * header.components)
     pixels = imagecodecs.jpeg2k_decode(content)
     pixels = pixels if pixels.ndim == 3 else pixels[..., None]
     if header.alpha and pixels.shape[2] > 1:

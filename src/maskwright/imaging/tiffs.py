@@ -11,6 +11,7 @@ import numpy as np
 import tifffile
 
 from maskwright.imaging.decoders import Header, LayoutError, Raster, Window, check_window
+from maskwright.imaging.memory import require_room
 
 _WHITE_IS_ZERO, _PALETTE = 0, 3
 _ALPHA = (1, 2)  # ExtraSamples: associated and unassociated alpha
@@ -128,6 +129,7 @@ def decode_tiff(path: Path, page: int | None, window: Window | None = None, *, i
             pixels = np.concatenate([_read_window(part, window) for part in pages], axis=2)
             window = None
         else:
+            require_room(math.prod(shape), first.dtype.itemsize if first.dtype is not None else 1)
             pixels = (_pictures(tif)[0] if page is None else first).asarray().reshape(shape)
             for place, axis in enumerate("YX"):
                 pixels, axes = np.moveaxis(pixels, axes.index(axis), place), _moved(axes, axis, place)

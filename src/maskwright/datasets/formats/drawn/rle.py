@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from maskwright.imaging.memory import require_room
+
 _MOST_GROUPS = 7
 """Groups of 5 bits that a difference of two 32-bit counts can need."""
 
@@ -37,6 +39,7 @@ def mask_of(counts: Sequence[int] | np.ndarray, height: int, width: int, *, by_c
         raise ValueError(
             f"the run lengths cover {int(lengths.sum())} pixels, and the mask is {width} x {height} = {width * height}"
         )
+    require_room(height * width)
     inside = np.zeros(len(lengths), bool)
     inside[1::2] = True
     flat = np.repeat(inside, lengths)

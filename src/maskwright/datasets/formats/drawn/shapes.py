@@ -22,6 +22,7 @@ import numpy as np
 
 from maskwright.datasets.formats.drawn.rle import mask_of
 from maskwright.imaging.decoders import Window
+from maskwright.imaging.memory import require_room
 
 
 class Patch(NamedTuple):
@@ -46,6 +47,7 @@ class Shape(Protocol):
 
 def draw(shapes: Iterable[tuple[int, Shape]], frame: Window, background: int) -> np.ndarray:
     """Paint shapes, each with its value, one over the other: int32, `H x W` of the frame."""
+    require_room(frame.height * frame.width, 4)
     canvas = np.full((frame.height, frame.width), background, np.int32)
     for value, shape in shapes:
         patch = shape.patch(frame)

@@ -42,6 +42,9 @@ from maskwright.datasets.sources import Source, natural
 from maskwright.errors import EmptyDataError
 from maskwright.imaging.colors import color_rgb
 
+LONGEST = 2**28
+"""Bytes of a bitmap, unpacked once."""
+
 META = "meta.json"
 _COVERING = ("polygon", "bitmap", "rectangle")
 _EXPECTED = 'Supervisely: {"size": {"height", "width"}, "objects": [{"classTitle", "geometryType", ...}]}'
@@ -163,10 +166,19 @@ def _image(path: Path, dataset: Path) -> Source | None:
     return Source(path=others[0]) if len(others) == 1 else None
 
 
+def _inflated(content: bytes) -> bytes:
+    """What zlib yields, as far as a picture's file may be long: ten bytes may stand for ten thousand."""
+    stream = zlib.decompressobj()
+    found = stream.decompress(content, LONGEST)
+    if stream.unconsumed_tail:
+        raise ValueError(f"its bitmap yields more than {LONGEST} bytes")
+    return found
+
+
 def _shape(kind: str, entry: dict[str, Any]) -> Shape:
     if kind == "bitmap":
         left, top = entry["bitmap"]["origin"]
-        return bitmap_of(zlib.decompress(base64.b64decode(entry["bitmap"]["data"])), int(top), int(left))
+        return bitmap_of(_inflated(base64.b64decode(entry["bitmap"]["data"])), int(top), int(left))
     exterior, interior = entry["points"]["exterior"], entry["points"].get("interior") or []
     whole = all(float(part).is_integer() for ring in (exterior, *interior) for corner in ring for part in corner)
     if kind == "rectangle":
