@@ -128,8 +128,9 @@ def test_values_come_from_a_row_of_a_csv(tmp_path: Path) -> None:
     source = Source(path=write(tmp_path / "a.png", np.zeros((2, 2), np.uint8)))
     (tmp_path / "about.csv").write_text("image,age,site\nb.png,3,north\na.png,41.5,south\n")
     assert open_view(source, "a", tmp_path).values == {"image": "a.png", "age": 41.5, "site": "south"}
+    other = Source(path=write(tmp_path / "c.png", np.zeros((2, 2), np.uint8)))
     with pytest.raises(DataError, match=r"No row for c in about\.csv"):
-        _ = open_view(source, "c", tmp_path).values
+        _ = open_view(other, "c", tmp_path).values
 
 
 def raster(tmp_path: Path) -> View:

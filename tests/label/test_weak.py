@@ -294,6 +294,29 @@ def test_companions_are_no_images(cells: Path, tmp_path: Path) -> None:
     assert [image.name for image in done.images] == ["a", "b"]
 
 
+def test_pages_of_a_stack_have_their_own_labels_and_companions(tmp_path: Path) -> None:
+    import tifffile
+
+    stack = np.zeros((3, 20, 24), np.uint8)
+    stain = np.stack([np.full((20, 24), value, np.uint8) for value in (0, 50, 200)])
+    for place, pixels in (("images", stack), ("stain", stain)):
+        (tmp_path / "s" / place).mkdir(parents=True)
+        tifffile.imwrite(tmp_path / "s" / place / "a.tif", pixels, photometric="minisblack")
+    (tmp_path / "s" / "dose.csv").write_text("image,dose\na.tif,3\n")
+    text = """
+    CLASSES = ["dark", "bright"]
+    def label(image):
+        stain = image.companion("stain")
+        return (stain > 100) * 1 if image.values["dose"] == 3 else None
+    """
+    read = script(tmp_path, text)
+    done = run(tmp_path / "s", read)
+    assert [image.name for image in done.images] == ["a-000", "a-001", "a-002"]
+    pages = [read_mask(tmp_path / "s" / "labels" / "a.tif", page) for page in range(3)]
+    assert [set(np.unique(page).tolist()) for page in pages] == [{0}, {0}, {1}]
+    assert vote_sheet(read, tmp_path / "s").images == ("a",)
+
+
 def test_a_trained_run_votes(cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from types import SimpleNamespace
 

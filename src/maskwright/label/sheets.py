@@ -18,9 +18,8 @@ from maskwright.imaging.colors import default_color
 from maskwright.imaging.images import display
 from maskwright.imaging.lettering import writable
 from maskwright.imaging.painting import RGB, outline, overlay, reduced
-from maskwright.imaging.tiffs import count_pages, first_page
 from maskwright.label import figures
-from maskwright.label.views import View, open_view
+from maskwright.label.views import View, first_of_stack, open_view
 from maskwright.label.voters import Failure, Script, read_script
 from maskwright.label.weak import class_values, combined, votes_of
 
@@ -135,13 +134,9 @@ def _views(script: Script, folder: Path, count: int) -> list[View]:
         raise EmptyDataError(f"{folder} has no images.", file=folder)
     names = list(files)
     places = np.unique(np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int))
-    return [open_view(Source(path=files[n], page=_page(files[n])), n, folder) for n in (names[p] for p in places)]
-
-
-def _page(path: Path) -> int | None:
-    """The first page of a stack; None for other files."""
-    first = first_page(path)
-    return 0 if first is not None and not first.alone and count_pages(path) > 1 else None
+    return [
+        open_view(Source(path=files[n], page=first_of_stack(files[n])), n, folder) for n in (names[p] for p in places)
+    ]
 
 
 def _all_votes(script: Script, table: ClassTable, views: Sequence[View]) -> tuple[list[np.ndarray], list[Failure]]:

@@ -19,6 +19,7 @@ from skimage import color
 from maskwright.datasets.sources import Source
 from maskwright.errors import DataError
 from maskwright.imaging.images import IMAGE_SUFFIXES, read_image, split_suffix
+from maskwright.imaging.tiffs import count_pages, first_page
 from maskwright.label.grids import Grid, grid_of
 from maskwright.label.superpixels import superpixels
 
@@ -232,16 +233,17 @@ class View(np.ndarray[Any, np.dtype[Any]]):
         """What CSV files in the project's folder say of the image: numbers where they are numbers, else text.
 
         A row is the image's if its first column, or its column "image" or "name", is the image's name, with suffix or
-        without. Raises DataError if there is none.
+        without (of a page, its own name or its file's). Raises DataError if there is none.
         """
         home = self._home or self._file().parent
         found: dict[str, Any] = {}
+        own = {self.name, *([split_suffix(self.source.path.name)[0]] if self.source else [])}
         files = sorted(path for path in home.glob("*.csv") if path.name != "manifest.csv")
         for path in files:
             with path.open(newline="", encoding="utf-8-sig") as file:
                 for row in csv.DictReader(file):
                     key = row.get("image") or row.get("name") or next(iter(row.values()), "") or ""
-                    if self.name in (key, split_suffix(Path(key).name)[0]):
+                    if split_suffix(Path(key).name)[0] in own or key in own:
                         found |= {column: _number(text) for column, text in row.items() if column is not None}
         if not found:
             raise DataError(
@@ -260,7 +262,8 @@ class View(np.ndarray[Any, np.dtype[Any]]):
             for path in sorted(home.glob(f"{_literal(own)}.*")) if home.is_dir() else []:
                 own_stem, suffix = split_suffix(path.name)
                 if own_stem == own and suffix in IMAGE_SUFFIXES and path != file:
-                    return self._of_same_size(read_image(path).pixels, path)
+                    page = self.source.page if self.source and first_of_stack(path) is not None else None
+                    return self._of_same_size(read_image(path, page).pixels, path)
         raise DataError(
             f"{file.name} has no companion {name!r}.",
             expected=f"Expected {name}/{stem}.* beside the images or above them, or {stem}_{name}.* beside the image.",
@@ -287,6 +290,12 @@ def open_view(source: Source, name: str, home: Path | None = None) -> View:
     """Read an image for a script; raises UnreadableFileError as `read_image` does."""
     image = source.read_image()
     return View(image.pixels, source=source, home=home, name=name, valid=image.valid)
+
+
+def first_of_stack(path: Path) -> int | None:
+    """The first page of a stack; None for other files."""
+    first = first_page(path)
+    return 0 if first is not None and not first.alone and count_pages(path) > 1 else None
 
 
 def _largest_curvature(smooth: np.ndarray) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 Few different patterns of votes occur, so that everything is computed once for each pattern.
 
-Shapes: P patterns, J voters, K classes; H, W of an image. A vote is a class index, or 255 where the voter abstains.
+Shapes: P patterns, J voters, K classes; H, W of an image, X of any shape. A vote is a class index, or 255 where the
+voter abstains.
 """
 
 from __future__ import annotations
@@ -136,19 +137,19 @@ def per_region(votes_JHW: np.ndarray, regions_HW: np.ndarray, classes: int) -> n
     return result
 
 
-def refined(pixel_HWK: np.ndarray, region_HWK: np.ndarray) -> np.ndarray:
+def refined(pixel_XK: np.ndarray, region_XK: np.ndarray) -> np.ndarray:
     """Probabilities of pixels and of their superpixels as one: their geometric mean, normalised.
 
     So a pixel without a vote follows its superpixel, with less confidence, and one that contradicts it stays open.
     """
-    found = np.sqrt(np.maximum(pixel_HWK, _LEAST) * np.maximum(region_HWK, _LEAST))
+    found = np.sqrt(np.maximum(pixel_XK, _LEAST) * np.maximum(region_XK, _LEAST))
     normal: np.ndarray = found / found.sum(-1, keepdims=True)
     return normal
 
 
-def decide(probabilities_HWK: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+def decide(probabilities_XK: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
     """The most probable class where its probability is at least `confidence`, else 255; and that probability."""
-    best_HW = probabilities_HWK.max(-1)
-    ties_HW = (probabilities_HWK >= best_HW[..., None] - 1e-9).sum(-1) > 1
-    unsure_HW = (best_HW < confidence) | ties_HW
-    return np.where(unsure_HW, UNLABELLED, probabilities_HWK.argmax(-1)).astype(np.uint8), best_HW
+    best_X = probabilities_XK.max(-1)
+    ties_X = (probabilities_XK >= best_X[..., None] - 1e-9).sum(-1) > 1
+    unsure_X = (best_X < confidence) | ties_X
+    return np.where(unsure_X, UNLABELLED, probabilities_XK.argmax(-1)).astype(np.uint8), best_X

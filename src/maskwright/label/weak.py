@@ -12,17 +12,11 @@ Shapes: J voters, K classes, H, W of an image.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import repeat
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -49,22 +43,18 @@ from maskwright.label.figures import (
     true_accuracy,
 )
 from maskwright.label.patches import KEEP, Origin, Patch, encode
+from maskwright.label.processes import each, processes
 from maskwright.label.store import ImageState, Project
 from maskwright.label.views import View, open_view
 from maskwright.label.voters import Failure, Script, read_script
 
 Method = Literal["dawid-skene", "majority"]
 Progress = Callable[[int, int], None]
-T = TypeVar("T")
 
 FOLDER = "weak"
 """In a project: what scripts did."""
 CONFIDENCE = "confidence"
 FACTS = "weak.json"
-
-_WORTH_A_WORKER = 8
-"""Images for which starting another process pays."""
-_THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,11 +178,11 @@ def label_by_script(
     tell = progress or (lambda done, total: None)
     out = project.folder / FOLDER / script.mark
     (out / CONFIDENCE).mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as place, _pool(workers, len(states)) as pool:
+    with tempfile.TemporaryDirectory() as place, processes(workers, len(states)) as pool:
         scratch = Path(place)
         tasks = [(state, _human(project, state, job)) for state in states]
         found: list[Counts] = []
-        for counts in _each(pool, _vote, ((job, state, human, scratch) for state, human in tasks)):
+        for counts in each(pool, _vote, ((job, state, human, scratch) for state, human in tasks)):
             found.append(counts)
             tell(len(found), 2 * len(states))
         total = summed(found)
@@ -203,7 +193,7 @@ def label_by_script(
         reliability = fit(total, len(script.voters), len(job.values)) if method == "dawid-skene" else None
         images, changed = [], 0
         given = ((job, state, scratch, reliability, out / CONFIDENCE) for state in states)
-        for place_of, (labels, conflict) in enumerate(_each(pool, _combine, given)):
+        for place_of, (labels, conflict) in enumerate(each(pool, _combine, given)):
             state = states[place_of]
             changed += _apply(project, state, labels, f"{script.path.name} {script.mark}")
             images.append(
@@ -299,14 +289,17 @@ def combined(
 
     `reliability` None takes the majority; `regions_HW` None each pixel for itself.
     """
-    patterns, places = votes.patterns_of(votes_JHW)
-    chances_HWK = probabilities(reliability, patterns, classes)[places]
-    if regions_HW is not None:
-        of_regions = votes.per_region(votes_JHW, regions_HW, classes)
-        chances_HWK = votes.refined(
-            chances_HWK, probabilities(reliability, np.ascontiguousarray(of_regions.T), classes)[regions_HW]
-        )
-    return votes.decide(chances_HWK, confidence)
+    patterns, places_HW = votes.patterns_of(votes_JHW)
+    chances_PK = probabilities(reliability, patterns, classes)
+    if regions_HW is None:
+        labels_P, sure_P = votes.decide(chances_PK, confidence)
+        return labels_P[places_HW], sure_P[places_HW]
+    # What a pixel gets depends on its own pattern and on its superpixel's: each pair is decided once.
+    region_patterns, region_places = votes.patterns_of(votes.per_region(votes_JHW, regions_HW, classes)[:, None])
+    region_chances_RK = probabilities(reliability, region_patterns, classes)
+    labels_PR, sure_PR = votes.decide(votes.refined(chances_PK[:, None], region_chances_RK[None]), confidence)
+    pattern_of_region_HW = region_places[0][regions_HW]
+    return labels_PR[places_HW, pattern_of_region_HW], sure_PR[places_HW, pattern_of_region_HW]
 
 
 def _apply(project: Project, state: ImageState, labels: np.ndarray, author: str) -> bool:
@@ -346,45 +339,3 @@ def facts(outcome: Outcome, script: Script, method: str) -> dict[str, Any]:
         "left_out": outcome.left_out,
         "failures": [str(one) for one in outcome.failures],
     }
-
-
-@contextmanager
-def _pool(workers: int | None, images: int) -> Iterator[Executor | None]:
-    """Processes to work in (`spawn`: the same on all systems), one thread each; None where one is enough."""
-    if workers is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        workers = min(cores, images // _WORTH_A_WORKER)
-    before = {name: os.environ.get(name) for name in _THREAD_LIMITS}
-    if workers > 1:
-        os.environ.update(dict.fromkeys(_THREAD_LIMITS, "1"))  # read when a process first imports numpy
-    spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, spawn, initializer=_begin) if workers > 1 else None
-    try:
-        with pool or nullcontext():
-            yield pool
-    except BaseException:
-        if pool is not None:
-            pool.shutdown(cancel_futures=True)
-        raise
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def _begin() -> None:
-    # Ctrl-C reaches every process of a terminal; the first one decides.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _each(pool: Executor | None, work: Callable[..., T], given: Iterable[Sequence[Any]]) -> Iterator[T]:
-    """Results in the order of what is given."""
-    if pool is None:
-        return (work(*one) for one in given)
-    return iter(pool.map(_called, repeat(work), given))
-
-
-def _called(work: Callable[..., T], arguments: Sequence[Any]) -> T:
-    return work(*arguments)
