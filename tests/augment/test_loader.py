@@ -17,7 +17,7 @@ from PIL import Image
 from maskwright.augment.loader import Batch, Loader, Store, default_workers
 from maskwright.config import Augmentation, Preparation
 from maskwright.datasets.formats import open_dataset
-from maskwright.errors import DataError, SettingError
+from maskwright.errors import DataError, SettingError, UnreadableFileError
 
 VIEWS = Augmentation(
     zoom=(0.7, 1.4), rotation=20.0, flip_horizontal=True, brightness=0.3, contrast=0.2, border="reflect"
@@ -264,8 +264,9 @@ def test_a_failing_worker_is_reported_with_its_sample(discs: Path, workers: int)
     with loader.ahead(0) as batches:
         for step in range(3):
             if any(loader.sample_at(step, slot) is broken for slot in range(3)):
-                with pytest.raises(DataError, match=r"photo03\.png cannot be read"):
+                with pytest.raises(UnreadableFileError, match=r"photo03\.png cannot be read") as caught:
                     next(batches)
+                assert caught.value.file == broken.image.path
                 return
             assert broken.id not in next(batches).ids
     pytest.fail("a pass of eight samples shows each of them")
@@ -277,12 +278,19 @@ def test_whatever_fails_names_the_sample_and_its_file(discs: Path) -> None:
 
     with pytest.raises(
         DataError, match=r"'photo0\d' \(.*photo0\d.png\) cannot be shown in step 2: IndexError: no such"
-    ):
+    ) as caught:
         make_loader(discs, transform=bad).batch(2)
+    first = make_loader(discs).sample_at(2, 0)
+    assert caught.value.file == first.image.path
     with pytest.raises(
         DataError, match=r"photo0\d.png\) cannot be shown in step 0: The transform returned a mask with 7"
-    ):
+    ) as caught:
         make_loader(discs, transform=lambda image, mask: (image, np.full_like(mask, 7))).batch(0)
+    error = caught.value
+    assert error.file is not None
+    assert error.expected.startswith("Expected class indices 0 to ")
+    assert error.remedy.startswith("Resample masks by nearest neighbour")
+    assert error.remedy.endswith("Look at this file, or leave the sample out.")
 
 
 def test_leaving_early_ends_the_threads_and_gives_opencv_back_its_own(discs: Path) -> None:

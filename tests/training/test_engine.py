@@ -281,6 +281,33 @@ def test_a_continued_run_that_is_killed_and_resumed_is_the_same(
     assert [line["lr"] for line in logged(broken, "step")] == [line["lr"] for line in logged(copy, "step")]
 
 
+def test_a_state_that_calls_the_fraction_a_share_is_resumed(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(status: loop.Status) -> None:
+        if status.step == 9:
+            raise Killed
+
+    session.extend(copy, "8steps")
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
+    with pytest.raises(Killed):
+        resume(copy, show=kill)
+    path = copy / runs.RESUME / "state.json"
+    state = runs.read_json(path)
+    fraction = state.pop("fraction")
+    assert fraction == pytest.approx((state["step"] - 6) / 8)
+    runs.write_json(path, state | {"share": fraction})
+    assert resume(copy).finished
+    steps = logged(copy, "step")
+    assert [line["fraction"] for line in steps[6:]] == pytest.approx([k / 8 for k in range(1, 9)])
+    # Warm-up and the whole cosine: the rate went on where it was.
+    peak = 0.3 * 0.01
+    assert [line["lr"] for line in steps[8:]] == pytest.approx(
+        [peak * (1 + math.cos(math.pi * k / 6)) / 2 for k in range(6)]
+    )
+
+
 def test_a_run_of_steps_can_be_continued_for_a_time(copy: Path) -> None:
     before = runs.read_json(copy / runs.RESUME / "state.json")["elapsed"]
     session.extend(copy, "4 s")

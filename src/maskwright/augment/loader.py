@@ -58,7 +58,7 @@ from maskwright.augment.views import (
 from maskwright.augment.warp import shifted, square, warp, window
 from maskwright.config import Augmentation, Border
 from maskwright.datasets.samples import Sample
-from maskwright.errors import DataError, SettingError
+from maskwright.errors import DataError, MaskwrightError, SettingError
 
 if TYPE_CHECKING:
     from maskwright.augment.custom import Transform
@@ -311,9 +311,9 @@ class Loader:
         failed = f"Sample {sample.id!r} ({file}) cannot be shown in step {step}"
         try:
             return self._draw_and_warp(step, slot, sample)
-        except DataError as error:
-            if error.file is not None:
-                raise  # the reader has named the file already
+        except MaskwrightError as error:
+            if isinstance(error, DataError) and (error.file is not None or type(error) is not DataError):
+                raise  # a reader's error, which names the file
             remedy = " ".join(part for part in (error.remedy, "Look at this file, or leave the sample out.") if part)
             raise DataError(f"{failed}: {error.what}", expected=error.expected, remedy=remedy, file=file) from error
         except Exception as error:  # a user's own transform may raise anything

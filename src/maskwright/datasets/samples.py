@@ -218,7 +218,7 @@ def _header(part: Source) -> Header | UnreadableFileError:
 
 def _same_size(sample: Sample, shape: tuple[int, ...], path: Path, found: tuple[int, ...], what: str) -> None:
     if found != shape:
-        raise SizeMismatchError(_mismatch(sample, sample.image.header(), path, found, what))
+        raise SizeMismatchError(_mismatch(sample, sample.image.header(), path, found, what), file=path)
 
 
 def _mismatch(sample: Sample, image: Header, path: Path, found: tuple[int, ...], what: str) -> str:
@@ -246,6 +246,8 @@ def _digest(path: Path) -> tuple[int, bytes]:
                 digest.update(file.read())
     except OSError as error:
         raise UnreadableFileError(
-            f"{path} cannot be read: {error.strerror}. Expected the file that was there when the data was opened."
+            f"{path} cannot be read: {error.strerror}.",
+            expected="Expected the file that was there when the data was opened.",
+            file=path,
         ) from None
     return size, digest.digest()

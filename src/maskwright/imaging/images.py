@@ -330,13 +330,20 @@ def _explained(path: Path) -> Iterator[None]:
             path, "it does not fit into memory", "Divide it into smaller images if it is sound."
         ) from None
     except LayoutError as error:
-        raise UnreadableFileError(f"{path} cannot be read: {error}.") from None
+        raise UnreadableFileError(f"{path} cannot be read: {error}.", file=path) from None
     except FileNotFoundError:
-        raise UnreadableFileError(f"{path} does not exist. Expected an image file; check the path.") from None
+        raise UnreadableFileError(
+            f"{path} does not exist.", expected="Expected an image file; check the path.", file=path
+        ) from None
     except Exception as error:
         found = " ".join((str(error) or type(error).__name__).split())
         raise _unreadable(path, found[:200].rstrip("."), "The file is damaged, truncated or locked.") from error
 
 
 def _unreadable(path: Path, found: str, expected: str) -> UnreadableFileError:
-    return UnreadableFileError(f"{path} cannot be read: {found}. {expected} Export or copy it again, or remove it.")
+    return UnreadableFileError(
+        f"{path} cannot be read: {found}.",
+        expected=expected,
+        remedy="Export or copy it again, or remove it.",
+        file=path,
+    )
