@@ -366,3 +366,14 @@ def test_display_keeps_the_colour_of_16_bit_rgb() -> None:
     pixels = np.zeros((100, 100, 3), np.uint16)
     pixels[..., 0], pixels[..., 1] = 40000, 20000
     assert display(pixels)[0, 0].tolist() == [255, 128, 0]
+
+
+def test_extreme_numbers_are_no_data(tmp_path: Path) -> None:
+    values = np.ones((4, 5), np.float32)
+    values[0, 0], values[1, 2], values[2, 3] = 3e38, -3.4028e38, 1e29
+    tifffile.imwrite(tmp_path / "a.tif", values)
+    image = read_image(tmp_path / "a.tif")
+    assert image.valid is not None
+    assert np.argwhere(~image.valid).tolist() == [[0, 0], [1, 2]]
+    assert image.pixels[0, 0, 0] == 0
+    assert image.pixels[2, 3, 0] == np.float32(1e29)

@@ -47,6 +47,9 @@ NO_LABEL = -(2**31)
 ARRAYS = ("npy", "npz", "mat", "hdf5", "nifti", "nrrd")
 """Kinds of files that hold arrays, some with several pictures."""
 
+EXTREME = 1e30
+"""Floating point numbers from here on are no measurements: nodata, often written with other digits than declared."""
+
 _START = 132
 """Bytes that show the format."""
 
@@ -68,8 +71,8 @@ def read_image(path: Path, page: int | None = None, window: Window | None = None
 
     Integers of 8 and 16 unsigned bits stay what they are; other types become float32; one-bit images give 0 and 255.
     Palette images give their colours. Opacity is not a channel: pixels with alpha 0 are invalid, and an alpha that is
-    the same everywhere is taken for absent. Invalid are also pixels where a band is not finite, or where all bands have
-    the nodata value that GDAL wrote; both are 0 in the result.
+    the same everywhere is taken for absent. Invalid are also pixels where a band is not finite or beyond `EXTREME`, or
+    where all bands have the nodata value that GDAL wrote; both are 0 in the result.
 
     Raises
     ------
@@ -84,7 +87,7 @@ def read_image(path: Path, page: int | None = None, window: Window | None = None
         )
     if pixels.dtype.newbyteorder("=") not in (np.uint8, np.uint16):
         pixels = pixels.astype(np.float32)
-        finite = np.isfinite(pixels).all(axis=2)
+        finite = (np.abs(pixels) < EXTREME).all(axis=2)  # NaN is not
         if not finite.all():
             valid = finite if valid is None else valid & finite
     if valid is not None and not valid.all():
