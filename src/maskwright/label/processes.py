@@ -5,12 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, nullcontext
-from itertools import repeat
+from contextlib import contextmanager
 from typing import Any, TypeVar
+
+import cv2
 
 from maskwright.errors import DataError
 
@@ -18,6 +20,8 @@ T = TypeVar("T")
 
 _WORTH_A_WORKER = 8
 """Images for which starting another process pays."""
+_AHEAD = 16
+"""Images whose results may wait: more would fill the memory with masks."""
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -33,18 +37,15 @@ def processes(workers: int | None, images: int) -> Iterator[Executor | None]:
     spawn = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, spawn, initializer=_begin) if workers > 1 else None
     try:
-        with pool or nullcontext():
-            yield pool
+        yield pool
     except BrokenProcessPool:
         raise DataError(
             "A process that ran the script ended without a word; memory may not have been enough.",
             remedy="Run it with --workers 1.",
         ) from None
-    except BaseException:
+    finally:
         if pool is not None:
             pool.shutdown(cancel_futures=True)
-        raise
-    finally:
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -53,16 +54,21 @@ def processes(workers: int | None, images: int) -> Iterator[Executor | None]:
 
 
 def _begin() -> None:
+    cv2.setNumThreads(1)
     # Ctrl-C reaches every process of a terminal; the first one decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def each(pool: Executor | None, work: Callable[..., T], given: Iterable[Sequence[Any]]) -> Iterator[T]:
-    """Results in the order of what is given."""
+    """Results in the order of what is given, of which only a little is taken ahead."""
     if pool is None:
-        return (work(*one) for one in given)
-    return iter(pool.map(_called, repeat(work), given))
-
-
-def _called(work: Callable[..., T], arguments: Sequence[Any]) -> T:
-    return work(*arguments)
+        for one in given:
+            yield work(*one)
+        return
+    waiting: deque[Future[T]] = deque()
+    for one in given:
+        waiting.append(pool.submit(work, *one))
+        if len(waiting) > _AHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 
 from maskwright import runs
@@ -180,9 +179,8 @@ def label_by_script(
     (out / CONFIDENCE).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as place, processes(workers, len(states)) as pool:
         scratch = Path(place)
-        tasks = [(state, _human(project, state, job)) for state in states]
         found: list[Counts] = []
-        for counts in each(pool, _vote, ((job, state, human, scratch) for state, human in tasks)):
+        for counts in each(pool, _vote, ((job, state, _human(project, state, job), scratch) for state in states)):
             found.append(counts)
             tell(len(found), 2 * len(states))
         total = summed(found)
@@ -232,7 +230,6 @@ _scripts: dict[tuple[Path, str], Script] = {}
 def _script(job: Job) -> Script:
     key = (job.script, job.mark)
     if key not in _scripts:
-        cv2.setNumThreads(1)
         _scripts.clear()
         _scripts[key] = read_script(job.script, job.changes)
     return _scripts[key]
@@ -248,7 +245,7 @@ def _vote(job: Job, state: ImageState, human: np.ndarray | None, scratch: Path) 
     if human is not None:
         told = human != UNLABELLED
         counts.human = counted(np.concatenate([votes_JHW, human[None]])[:, told][:, None])
-    np.savez(
+    np.savez_compressed(
         scratch / f"{state.id}.npz",
         votes=votes_JHW,
         valid=view.valid,
