@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 import cv2
 import imagecodecs
 import numpy as np
-from scipy.special import ndtri
 
 from maskwright.augment.antialias import few_channels
 from maskwright.config import Augmentation
@@ -291,6 +290,8 @@ def _noise(shape: tuple[int, ...], seed: tuple[int, ...]) -> np.ndarray:
 @lru_cache(1)
 def _quantiles() -> np.ndarray:
     """Give 65536 values, equally likely under the normal distribution, with standard deviation 1."""
+    from scipy.special import ndtri
+
     values = ndtri((np.arange(65536) + 0.5) / 65536)
     return np.asarray(values / values.std(), np.float32)
 

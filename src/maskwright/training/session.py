@@ -324,7 +324,7 @@ def make_loader(prepared: Prepared) -> Loader:
     """
     training, facts = prepared.plan.training, prepared.facts
     device = next(prepared.segmenter.parameters()).device
-    # A change of tone by channel is a table for each: worth its time only where channels differ in kind.
+    # A photometric change by channel is a table for each: worth its time only where channels differ in kind.
     alike = facts.channels == 1 or (facts.channels == 3 and facts.dtype == "uint8")
     return Loader(
         prepared.store,
