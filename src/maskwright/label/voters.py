@@ -69,6 +69,10 @@ class Voter:
     otherwise: str | None = None
     """The class that it votes for where it is false; None abstains there."""
 
+    def __call__(self, image: View) -> Any:
+        """What the function itself gives, so that functions of a script can use each other."""
+        return self.function(image)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
