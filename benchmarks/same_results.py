@@ -57,7 +57,7 @@ def results(src: Path, home: Path, data: Path, steps: int) -> dict[str, Any]:
     weights = load_file(out / "model.safetensors")
     scores = json.loads(run(src, home, "evaluate", out, data, "--json"))
     run(src, home, "predict", out, data / "images", "--out", home / "predicted")
-    masks = {path.name: np.array(Image.open(path)) for path in sorted((home / "predicted/masks").iterdir())}
+    masks = {path.name: np.array(Image.open(path)) for path in sorted((home / "predicted/masks").glob("[!.]*"))}
     findings = json.loads(run(src, home, "check", data, "--json"))
     return {
         "plan": values,
@@ -100,8 +100,8 @@ def compared(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, int, s
 
 
 def _without_paths(content: dict[str, Any]) -> dict[str, Any]:
-    """Without what names the folder of the run, or says when it was made or how long it took."""
-    left_out = ("run", "report", "page", "out", "evaluated")
+    """Without what names the folder of the run, says when it was made or how long it took, or is new."""
+    left_out = ("run", "report", "page", "out", "evaluated", "refinements")
     return {key: value for key, value in content.items() if key not in left_out and "seconds" not in key}
 
 
