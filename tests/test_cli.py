@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 from PIL import Image
 
 import maskwright
-from maskwright import runs
+from maskwright import cli, runs
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(maskwright.__file__).parents[1])}
 TINY = [
@@ -168,11 +169,56 @@ def test_the_demo_writes_images_only_when_asked(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
-@pytest.mark.parametrize("verb", ["demo", "train", "evaluate", "predict", "models", "plan"])
+EVERY_VERB = [*cli.VERBS, *(f"labels {verb}" for verb in cli.LABELS)]
+
+
+@pytest.mark.parametrize("verb", EVERY_VERB)
 def test_every_verb_has_help_with_an_example(verb: str) -> None:
-    shown = run(verb, "--help").stdout
+    shown = run(*verb.split(), "--help").stdout
     assert "Example:" in shown
     assert f"maskwright {verb}" in shown
+
+
+@pytest.mark.parametrize(("place", "summary"), [*cli.VERBS.values(), *cli.LABELS.values()])
+def test_the_list_of_verbs_says_what_each_says_of_itself(place: str, summary: str) -> None:
+    file, name = place.split(":")
+    function = getattr(import_module(f"maskwright.cli.{file}"), name)
+    assert (function.__doc__ or "").split("\n")[0] == summary
+
+
+def test_every_verb_runs(discs: Path, write_pairs: Callable[..., Path], tmp_path: Path) -> None:
+    """Once each, on the same data (the demo is above); what each does is tested where it is done."""
+    unseen, project, script = write_pairs(tmp_path / "unseen", 2, seed=1), tmp_path / "project", tmp_path / "script.py"
+    write_pairs(project, 2, seed=2)
+    shutil.rmtree(project / "masks")
+    first, second = tmp_path / "first", tmp_path / "second"
+    commands: list[tuple[str | Path, ...]] = [
+        ("check", discs, "--out", tmp_path / "checked"),
+        ("preview", discs, "--out", tmp_path / "preview.png", "--rows", "1", "--views", "1"),
+        ("convert", discs, tmp_path / "coco", "--to", "coco"),
+        ("plan", discs, *TINY),
+        ("train", discs, "--out", first, "--steps", "2", *TINY),
+        ("train", discs, "--out", second, "--steps", "3", *TINY),
+        ("evaluate", first, unseen),
+        ("evaluate", second, unseen),
+        ("compare", first, second),
+        ("predict", first, unseen / "images", "--out", tmp_path / "predicted"),
+        ("models", "fcn-flat"),
+        ("weak", script, "--new"),
+        ("labels", "import", project, discs),
+        ("labels", "export", project, tmp_path / "exported", "--to", "folder"),
+    ]
+    for command in commands:
+        run(*command)
+    # Two readings of two folders of masks: refused, until one is adopted.
+    ambiguous = write_pairs(tmp_path / "ambiguous", 4)
+    (ambiguous / "classes.toml").unlink()
+    shutil.copytree(ambiguous / "masks", ambiguous / "nuclei")
+    (ambiguous / "masks").rename(ambiguous / "cells")
+    run("plan", ambiguous, code=2)
+    run("adopt", ambiguous, "--as", "1")
+    ran = {" ".join(map(str, command[:2])) if command[0] == "labels" else command[0] for command in commands}
+    assert ran | {"adopt", "demo"} == set(EVERY_VERB)
 
 
 def test_errors_of_the_disk_are_explained(discs: Path, tmp_path: Path) -> None:

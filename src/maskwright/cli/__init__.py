@@ -1,6 +1,7 @@
 """The command line: one function per verb, thin: parse, call, print.
 
-Nothing heavy is imported here, so that `maskwright --help` answers at once.
+A verb's file is imported when the verb runs, and nothing heavy is imported here, so that `maskwright --help` answers at
+once.
 """
 
 from __future__ import annotations
@@ -8,14 +9,73 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Mapping
 from typing import TextIO
 
-from maskwright import console
-from maskwright.cli import data, labels, networks, results, training
-from maskwright.cli.application import app
+from cyclopts import App
+
+from maskwright import __version__, console
 from maskwright.errors import InputWarning, MaskwrightError, RunWarning, explained
 
-__all__ = ["app", "data", "labels", "main", "networks", "results", "training"]
+VERBS = {
+    "check": ("data:check", "Tell what is in a data set, and what is wrong with it; exits with 1 if there are errors."),
+    "adopt": ("data:adopt", "Accept a reading that a refusal proposes: writes manifest.csv and classes.toml, to edit."),
+    "preview": ("data:preview", "Draw a contact sheet of what the network will see: samples, augmented views, masks."),
+    "convert": ("data:convert", "Write a data set in another format; lists what the format cannot hold."),
+    "demo": (
+        "training:demo",
+        "Generate street scenes, train on them, evaluate on unseen ones, predict, write a report.",
+    ),
+    "plan": ("training:plan", "Show what `train` would do with this data, and why."),
+    "train": ("training:train", "Train a model on a folder of images and masks; plans itself."),
+    "evaluate": (
+        "results:evaluate",
+        "Score a model on images and masks; writes numbers, pictures and report.html into the run.",
+    ),
+    "predict": (
+        "results:predict",
+        "Predict masks of images: files, folders, or patterns in quotes. Originals stay untouched.",
+    ),
+    "compare": (
+        "results:compare",
+        "Compare runs evaluated on the same images: differences, intervals, what changed most.",
+    ),
+    "models": (
+        "networks:models",
+        "List the networks: size, cost, weights, paper; with a name, one network and its layers.",
+    ),
+    "weak": ("labels:weak", "Label a folder of images by a script; what humans labelled stays."),
+}
+"""File and function of each verb, and the first line of its docstring, which the list of verbs shows."""
+LABELS = {
+    "import": ("labels:import_", "Take labels of a data set into a labelling project, as made by a human."),
+    "export": ("labels:export", "Write a labelling project's images and labels in another format, as `convert` does."),
+}
+"""The verbs below `labels`."""
+
+
+def application(words: list[str]) -> App:
+    """The verbs, for a command line that begins with these words."""
+    top = App(
+        name="maskwright",
+        help="Semantic segmentation: from a folder of images to a model you can trust, on the machine you have.",
+        version=__version__,
+        help_format="markdown",
+    )
+    labels = App(name="labels", help="Take labels into a labelling project, or write them in another format.")
+    top.command(labels)
+    _register(top, VERBS, words[:1])
+    _register(labels, LABELS, words[1:2])
+    return top
+
+
+def _register(group: App, verbs: Mapping[str, tuple[str, str]], asked: list[str]) -> None:
+    for name, (place, summary) in verbs.items():
+        # A summary that is given here would stand in place of the docstring, whose rest the verb's own help shows.
+        group.command(f"maskwright.cli.{place}", name=name, help=None if name in asked else summary)
+
+
+app = application(sys.argv[1:])
 
 
 def main() -> None:

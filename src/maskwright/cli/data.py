@@ -9,24 +9,22 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from maskwright import console
-from maskwright.cli.application import (
+from maskwright.cli.options import (
     AugmentationOptions,
     Json,
     PreparationOptions,
     Recipe,
     Switch,
     TrainingOptions,
-    app,
 )
 from maskwright.config import Augmentation, Preparation, Settings, Training
 from maskwright.errors import SettingError
 
 
-@app.command
 def check(
     data: Path, *, out: Path | None = None, fix: Path | None = None, overwrite: Switch = False, json: Json = False
 ) -> None:
-    """Tell what is in a data set, and what is wrong with it; exits with status 1 if there are errors.
+    """Tell what is in a data set, and what is wrong with it; exits with 1 if there are errors.
 
     Example: `maskwright check cells`
 
@@ -78,7 +76,6 @@ def check(
         sys.exit(1)
 
 
-@app.command
 def adopt(
     data: Path,
     *,
@@ -86,7 +83,7 @@ def adopt(
     out: Path | None = None,
     json: Json = False,
 ) -> None:
-    """Accept one of the readings that a refusal proposes: writes manifest.csv and classes.toml, which can be edited.
+    """Accept a reading that a refusal proposes: writes manifest.csv and classes.toml, to edit.
 
     Example: `maskwright adopt cells --as 2`
 
@@ -120,7 +117,6 @@ def adopt(
     console.say(done.remains or f"Next: maskwright check {out or data}")
 
 
-@app.command
 def preview(
     data: Path,
     *,
@@ -134,7 +130,7 @@ def preview(
     overwrite: Switch = False,
     json: Json = False,
 ) -> None:
-    """Draw a contact sheet of what the network will see: samples, augmented views of them, and their masks.
+    """Draw a contact sheet of what the network will see: samples, augmented views, masks.
 
     Example: `maskwright preview cells/train --out cells.png`
 
@@ -178,7 +174,6 @@ def preview(
     console.say(f"Wrote {out}: {len(listing)} sample(s), {views} view(s) of each")
 
 
-@app.command
 def convert(
     data: Path,
     out: Path,
@@ -186,7 +181,9 @@ def convert(
     to: Literal["folder", "coco", "voc", "yolo", "labelme"],
     json: Json = False,
 ) -> None:
-    """Write a data set in another format; lists what the format cannot hold. The data itself is only read.
+    """Write a data set in another format; lists what the format cannot hold.
+
+    The data itself is only read.
 
     Example: `maskwright convert cells/train cells-coco --to coco`
 

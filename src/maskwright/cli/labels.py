@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from maskwright import console
-from maskwright.cli.application import Json, Switch, app
+from maskwright.cli.options import Json, Switch
 from maskwright.errors import SettingError, listed
 
 Target = Literal["folder", "coco", "voc", "yolo", "labelme"]
 
 
-@app.command
 def weak(
     script: Path,
     folder: Path | None = None,
@@ -29,7 +28,9 @@ def weak(
     overwrite: Switch = False,
     json: Json = False,
 ) -> None:
-    """Label a folder of images by a script; what humans labelled stays. The folder becomes a labelling project.
+    """Label a folder of images by a script; what humans labelled stays.
+
+    The folder becomes a labelling project.
 
     Example: `maskwright weak nuclei.py cells`
 
@@ -147,13 +148,10 @@ def _changes(given: list[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
     return one, several
 
 
-labels = App(name="labels", help="Take labels into a labelling project, or write them in another format.")
-app.command(labels)
-
-
-@labels.command(name="import")
 def import_(folder: Path, data: Path, *, replace: Switch = False, json: Json = False) -> None:
-    """Take labels of a data set into a labelling project, as made by a human; the folder becomes one if it is none.
+    """Take labels of a data set into a labelling project, as made by a human.
+
+    The folder becomes a project if it is none.
 
     Example: `maskwright labels import cells annotations`
 
@@ -183,9 +181,8 @@ def import_(folder: Path, data: Path, *, replace: Switch = False, json: Json = F
     console.say(f"Imported labels of {done.images} image(s), {done.pixels:,} pixels, into {folder}")
 
 
-@labels.command
 def export(folder: Path, out: Path, *, to: Target, json: Json = False) -> None:
-    """Write a labelling project's images and labels as a new folder in another format, as `convert` does.
+    """Write a labelling project's images and labels in another format, as `convert` does.
 
     Example: `maskwright labels export cells cells-coco --to coco`
 

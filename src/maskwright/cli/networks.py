@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from maskwright import console
-from maskwright.cli.application import Json, Switch, app
+from maskwright.cli.options import Json, Switch
 
 
-@app.command
 def models(name: str | None = None, *, time: Switch = False, json: Json = False) -> None:
-    """List the networks: size, cost, view, published weights, paper; with a name, one network and its layers.
+    """List the networks: size, cost, weights, paper; with a name, one network and its layers.
 
     Example: `maskwright models unet`
 
@@ -30,7 +29,7 @@ def models(name: str | None = None, *, time: Switch = False, json: Json = False)
         rows = [summary.summarize(name)]
     speeds: dict[str, summary.Speed] = {}
     if time:
-        from maskwright.predict.predictor import best_device
+        from maskwright.models.segmenter import best_device
 
         with console.counting("timing") as progress:
             for row in rows:

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from maskwright import console
-from maskwright.cli.application import Json, Switch, app
+from maskwright.cli.options import Json, Switch
 from maskwright.errors import SettingError, explained
 
 
-@app.command
 def evaluate(
     run: Path,
     data: Path | None = None,
@@ -21,7 +20,7 @@ def evaluate(
     overwrite: Switch = False,
     json: Json = False,
 ) -> None:
-    """Score a model on a folder of images and masks; writes numbers, pictures and report.html into the run.
+    """Score a model on images and masks; writes numbers, pictures and report.html into the run.
 
     Example: `maskwright evaluate runs/cells cells/test`
 
@@ -82,7 +81,6 @@ def evaluate(
         console.say(f"warning: no report. {explained(error)}")
 
 
-@app.command
 def predict(
     model: Path,
     *images: str,
@@ -95,7 +93,7 @@ def predict(
     overwrite: Switch = False,
     json: Json = False,
 ) -> None:
-    """Predict masks of images: files, folders, or patterns in quotes. Originals are never touched.
+    """Predict masks of images: files, folders, or patterns in quotes. Originals stay untouched.
 
     Example: `maskwright predict runs/cells "new/*.png" --out masks`
 
@@ -163,7 +161,6 @@ def predict(
     )
 
 
-@app.command
 def compare(
     *models: Path,
     data: Path | None = None,
@@ -172,7 +169,7 @@ def compare(
     overwrite: Switch = False,
     json: Json = False,
 ) -> None:
-    """Compare runs on the images that all of them were evaluated on: differences, intervals, images that changed most.
+    """Compare runs evaluated on the same images: differences, intervals, what changed most.
 
     Example: `maskwright compare runs/first runs/second`
 

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maskwright import console
-from maskwright.cli.application import (
+from maskwright.cli.options import (
     AugmentationOptions,
     Json,
     PreparationOptions,
     Recipe,
     Switch,
     TrainingOptions,
-    app,
 )
 from maskwright.config import Augmentation, Preparation, Settings, Training
 from maskwright.errors import SettingError
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from maskwright.training.checkpoint import Progress
 
 
-@app.command
 def demo(
     *,
     out: Path = Path("demo"),
@@ -36,7 +34,7 @@ def demo(
     images_only: Switch = False,
     json: Json = False,
 ) -> None:
-    """Generate street scenes, train on them, evaluate on unseen ones, predict, and write a report.
+    """Generate street scenes, train on them, evaluate on unseen ones, predict, write a report.
 
     Example: `maskwright demo --out demo`
 
@@ -60,7 +58,6 @@ def demo(
         console.print_json(result)
 
 
-@app.command
 def plan(
     data: Path,
     *,
@@ -101,7 +98,6 @@ def plan(
         console.say(prepared.plan.outlook.text)
 
 
-@app.command
 def train(
     data: Path | None = None,
     *,

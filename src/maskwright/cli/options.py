@@ -1,20 +1,12 @@
-"""The application that verbs register with, and the option types that several verbs share."""
+"""Options that several verbs share."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
-from maskwright import __version__
 from maskwright.config import Augmentation, Preparation, Training
-
-app = App(
-    name="maskwright",
-    help="Semantic segmentation: from a folder of images to a model you can trust, on the machine you have.",
-    version=__version__,
-    help_format="markdown",
-)
 
 Json = Annotated[
     bool, Parameter(name="--json", negative="", show_default=False, help="Print the result as JSON on standard output.")
