@@ -32,7 +32,7 @@ from torch.nn import functional as F
 from maskwright import console
 from maskwright.models import Segmenter, build
 from maskwright.models.encoders import ENCODERS, FULLY_CONNECTED, build_encoder
-from maskwright.models.weights import load_encoder, load_pretrained
+from maskwright.models.pretrained import load_encoder, load_pretrained
 
 BAR = 1e-4
 PEERS = Path(__file__).parent / "peers"

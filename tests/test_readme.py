@@ -12,7 +12,6 @@ import shlex
 import shutil
 import tomllib
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +72,7 @@ def run(words: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         if words[0] == "train":
             # The classic U-Net of full width takes half a minute for two steps.
-            patch.setitem(models.MODELS, "unet", partial(models.MODELS["unet"], widths=(4, 4, 8, 8, 8)))
+            patch.setitem(models.MODELS, "unet", models.Row(file="classic_unet", make="UNet", widths=(4, 4, 8, 8, 8)))
         patch.setattr(demo, "COUNTS", {kind: {"train": 4, "test": 2} for kind in demo.COUNTS})
         app(words, exit_on_error=False, result_action="return_value")
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from maskwright.models import build
-from maskwright.models.weights import load_pretrained
+from maskwright.models.pretrained import load_pretrained
 
 
 def main() -> None:

@@ -49,13 +49,18 @@ NARROW: dict[str, dict[str, Any]] = {
 }
 SIDE = 64
 # The two channels of the classic U-Net's last ReLU must be alive at the start; with some seeds the narrow variant is
-# dead, and nothing is learned: a weakness of the listing (see unet.py), not of what is tested here.
+# dead, and nothing is learned: a weakness of the listing (see classic_unet.py), not of what is tested here.
 SEED = 4
 
 
 def narrow(name: str) -> dict[str, Any]:
     """The row of NARROW whose key is the longest start of the name."""
-    return NARROW[max((key for key in NARROW if name.startswith(key)), key=len)]
+    keys = [key for key in NARROW if name.startswith(key)]
+    assert keys, (
+        f"NARROW has no row for {name!r}. Add one: the start of its name, with options that make it tiny, "
+        'for example "mynet": {"width": 8}.'
+    )
+    return NARROW[max(keys, key=len)]
 
 
 @cache

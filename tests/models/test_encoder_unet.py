@@ -13,8 +13,8 @@ from maskwright.models import build, encoder_unet
 from maskwright.models.blocks import Concatenation
 from maskwright.models.encoder_unet import EncoderUNet
 from maskwright.models.encoders import Encoder, build_encoder
+from maskwright.models.pretrained import load_pretrained
 from maskwright.models.summary import count_parameters, layer_table
-from maskwright.models.weights import load_pretrained
 
 # Parameters of torchvision's classification networks without their last layers: convolutions, and batch norms if any.
 ENCODER_PARAMETERS = {

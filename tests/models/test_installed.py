@@ -15,7 +15,7 @@ from maskwright.errors import ModelError
 from maskwright.models import build, installed
 from maskwright.models.encoders import build_encoder
 from maskwright.models.installed import INSTALLED, at_hand, load_installed, notes
-from maskwright.models.weights import LICENCES, load_pretrained
+from maskwright.models.pretrained import LICENCES, load_pretrained
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from torch import nn
 
 from maskwright.errors import ModelError
 from maskwright.models import build
+from maskwright.models.pretrained import load_pretrained
 from maskwright.models.segformer import Block, EfficientAttention, SegFormer, StochasticDepth
 from maskwright.models.summary import count_flops
-from maskwright.models.weights import load_pretrained
 
 RECORDED: dict[str, Any] = json.loads((Path(__file__).parent / "recorded" / "segformer-b0.json").read_text())
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from maskwright.errors import ModelError
 from maskwright.models import Segmenter
-from maskwright.models.unet import UNet
+from maskwright.models.classic_unet import UNet
 
 
 class Probe(nn.Module):

@@ -9,9 +9,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from maskwright.models import build
+from maskwright.models.pretrained import load_pretrained
 from maskwright.models.segnet import SegNet
 from maskwright.models.summary import count_parameters
-from maskwright.models.weights import load_pretrained
 
 VGG_16 = [(3, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 256)]
 VGG_16 += [(256, 512)] + 5 * [(512, 512)]

@@ -12,6 +12,7 @@ from maskwright.errors import ModelError
 from maskwright.models import MODELS, build, summary
 from maskwright.models.encoders import build_encoder
 from maskwright.models.fcn import FlatFCN
+from maskwright.models.pretrained import LICENCES
 from maskwright.models.summary import (
     NetworkSummary,
     Speed,
@@ -26,7 +27,6 @@ from maskwright.models.summary import (
     overview_table,
     summarize,
 )
-from maskwright.models.weights import LICENCES
 
 
 def test_operations_of_a_small_network_by_hand() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -19,6 +21,22 @@ def test_same_seed_builds_the_same_network() -> None:
     one, same, other = state(3), state(3), state(4)
     assert all(torch.equal(one[key], same[key]) for key in one)
     assert not torch.equal(one["narrow.weight"], other["narrow.weight"])
+
+
+def test_a_network_is_imported_when_it_is_built() -> None:
+    program = (
+        "import sys\nimport maskwright.models as models\n"
+        "before = {name.split('.')[2] for name in sys.modules if name.startswith('maskwright.models.')}\n"
+        "files = {row.file for row in models.MODELS.values()}\n"
+        "assert len(files) > 15 and not before & files, before & files\n"
+        "models.build('pspnet', 3, 2, {'width': 4})\n"
+        "built = {file for file in files if f'maskwright.models.{file}' in sys.modules}\n"
+        "assert built == {'pspnet', 'dilated'}, built\n"  # whose head it shares
+        "assert 'maskwright.models.encoders.alexnet' not in sys.modules\n"
+        "assert models.unet(input_size=(16, 16, 1)) and callable(models.unet)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_an_unknown_network_is_refused_with_near_names() -> None:

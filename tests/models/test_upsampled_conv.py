@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from maskwright.models.unet import UNet, UpStep
+from maskwright.models.classic_unet import UNet, UpStep
 from maskwright.models.upsampled_conv import upsampled_conv_relu
 
 

@@ -25,6 +25,7 @@ import maskwright
 from maskwright import models, runs
 from maskwright.config import Settings, Training
 from maskwright.errors import SettingError, TrainingError
+from maskwright.models import fcn
 from maskwright.training import distributed, session
 from maskwright.training.losses import FUNCTIONS, make_loss
 from maskwright.training.validation import validate, validation_samples
@@ -93,7 +94,8 @@ def losses() -> dict[str, np.ndarray]:
 
 def work(data: Path, run: Path) -> dict[str, np.ndarray]:
     """What one process does, alone or among others: losses, a validation, five steps."""
-    models.MODELS["grouped"] = Grouped
+    models.MODELS["grouped"] = models.Row(file="fcn", make="Grouped")
+    fcn.Grouped = Grouped  # type: ignore[attr-defined]
     found = losses()
     prepared = session.prepare(data, Settings(training=TRAINING))
     checked = validation_samples(prepared.shares.validation.samples)
@@ -140,7 +142,7 @@ def together_and_alone(
         assert process.returncode == 0, errors
     found = [dict(np.load(folder / f"{rank}.npz")) for rank in range(PROCESSES)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(models.MODELS, "grouped", Grouped)
+        patch.setitem(models.MODELS, "grouped", models.Row(file="fcn", make="Grouped"))
         alone = work(data, folder / "one")
     return found, alone, folder
 

@@ -24,6 +24,7 @@ from maskwright import models, runs
 from maskwright.augment.loader import Batch
 from maskwright.config import Settings, Training
 from maskwright.errors import RunError, SettingError, TrainingError
+from maskwright.models import fcn
 from maskwright.models.fcn import FlatFCN
 from maskwright.models.segmenter import Segmenter
 from maskwright.planning.decisions import Budget
@@ -85,7 +86,7 @@ def test_the_first_steps_see_halved_views(discs: Path, tmp_path: Path, monkeypat
                 seen.append(x_BCHW.shape[-1])
             return super().forward(x_BCHW)
 
-    monkeypatch.setitem(models.MODELS, "fcn-flat", Watched)
+    monkeypatch.setattr(fcn, "FlatFCN", Watched)
     run = tmp_path / "run"
     fit(discs, run, dataclasses.replace(PLAIN, progressive=0.5))
     assert seen == [16] * 3 + [32] * 3
@@ -162,7 +163,8 @@ def test_auxiliary_outputs_enter_the_loss_with_their_weights() -> None:
 def test_a_network_with_an_auxiliary_output_trains(
     discs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(models.MODELS, "two-heads", TwoHeads)
+    monkeypatch.setattr(fcn, "TwoHeads", TwoHeads, raising=False)
+    monkeypatch.setitem(models.MODELS, "two-heads", models.Row(file="fcn", make="TwoHeads"))
     training = dataclasses.replace(PLAIN, model="two-heads", model_options={}, accumulate=2)
     assert fit(discs, tmp_path / "run", training).finished
     assert len(logged(tmp_path / "run", "validation")) == 2

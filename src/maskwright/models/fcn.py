@@ -89,10 +89,10 @@ class Upsampling(nn.Module):
 class FCN(nn.Module):
     """FCN-32s, -16s or -8s; normalised float32 B x C x H x W in, logits B x K x H x W out.
 
-    H and W must be multiples of `stride`, 32. `skips` are the strides of the maps whose scores are added, from coarse
-    to fine: () is 32s, (16,) is 16s, (16, 8) is 8s. `encoder` is a name that `encoders.build_encoder` knows, and
-    `width` the encoder's first width. Batch norm needs more than one value per channel: a single 32x32 image cannot
-    train alone with a ResNet. Raises ModelError for an unknown encoder.
+    H and W must be multiples of `stride`, 32. `skips` are the strides of the maps whose scores are added, the coarsest
+    first whatever their order: () is 32s, (16,) is 16s, (8, 16) is 8s. `encoder` is a name that
+    `encoders.build_encoder` knows, and `width` the encoder's first width. Batch norm needs more than one value per
+    channel: a single 32x32 image cannot train alone with a ResNet. Raises ModelError for an unknown encoder.
     """
 
     paper: ClassVar[str] = "Long et al. 2015, arXiv:1411.4038"
@@ -102,7 +102,7 @@ class FCN(nn.Module):
         in_channels: int,
         classes: int,
         *,
-        skips: Sequence[int] = (16, 8),
+        skips: Sequence[int] = (8, 16),
         encoder: str = "resnet18",
         width: int = 64,
     ) -> None:
@@ -110,6 +110,7 @@ class FCN(nn.Module):
         self.encoder = build_encoder(encoder, in_channels, width, fully_connected=encoder in FULLY_CONNECTED)
         self.stride: int = self.encoder.stride
         channels = dict(zip(self.encoder.strides, self.encoder.channels, strict=True))
+        skips = sorted(skips, reverse=True)
         scored = (max(channels), *skips)
         self.score = nn.ModuleDict({str(s): nn.Conv2d(channels[s], classes, 1) for s in scored})
         self.up = nn.ModuleDict({str(s): Upsampling(classes, 2, learned=True) for s in skips})

@@ -7,9 +7,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from maskwright.errors import ModelError
+from maskwright.models.weights import HUB_SCHEME
 
-SCHEME = "hf:/"
-"""One slash: a name that has been a Path has lost the other."""
 NAMES = ("model.safetensors", "pytorch_model.bin")
 """What weights are called on the hub, the best first."""
 SETTINGS = ("preprocessor_config.json", "config.json")
@@ -17,7 +16,7 @@ SETTINGS = ("preprocessor_config.json", "config.json")
 
 def is_hub_name(name: Path | str) -> bool:
     """Whether this names weights on the hub, and no local file."""
-    return str(name).startswith(SCHEME)
+    return str(name).startswith(HUB_SCHEME)
 
 
 def fetch(name: Path | str) -> Path:
@@ -68,7 +67,7 @@ def image_statistics(path: Path) -> tuple[tuple[float, ...], tuple[float, ...]] 
 
 def _parts(name: str) -> tuple[str, str]:
     """Repository and file, which is "" if none is named."""
-    org, _, rest = name.removeprefix(SCHEME).removeprefix("/").partition("/")
+    org, _, rest = name.removeprefix(HUB_SCHEME).removeprefix("/").partition("/")
     repo, _, file = rest.partition("/")
     if not org or not repo:
         raise ModelError(f"{name!r} names no weights. Expected hf://ORGANISATION/REPOSITORY, or with /FILE after it.")

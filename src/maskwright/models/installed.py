@@ -14,7 +14,7 @@ from pathlib import Path
 
 from maskwright.errors import ModelError
 from maskwright.models.encoders import Encoder
-from maskwright.models.weights import Origin, load_encoder
+from maskwright.models.pretrained import Origin, load_encoder
 
 LITE_MEAN = (127 / 255,) * 3
 LITE_STD = (128 / 255,) * 3
@@ -86,7 +86,7 @@ def at_hand() -> list[InstalledWeights]:
 
 
 def load_installed(encoder: Encoder, name: str) -> Origin | None:
-    """Read installed weights into an encoder of any number of channels, fitted as `weights.load_encoder` does.
+    """Read installed weights into an encoder of any number of channels, fitted as `pretrained.load_encoder` does.
 
     Parameters
     ----------

@@ -19,9 +19,9 @@ import torch
 from torch import nn
 
 from maskwright.errors import ModelError
-from maskwright.models.unet import UNet
+from maskwright.models.classic_unet import UNet
+from maskwright.models.weights import KERAS_SUFFIXES
 
-SUFFIXES = (".h5", ".hdf5", ".keras")
 ARCHIVED = "model.weights.h5"
 LISTED = 5
 
@@ -72,7 +72,7 @@ def read_layers(path: Path) -> Layers:
     except ImportError:
         raise ModelError(f"{path} needs h5py. Install it with `pip install 'maskwright[keras]'`.") from None
     if not path.is_file():
-        raise ModelError(f"{path} does not exist. Expected a file of Keras weights ({', '.join(SUFFIXES)}).")
+        raise ModelError(f"{path} does not exist. Expected a file of Keras weights ({', '.join(KERAS_SUFFIXES)}).")
     try:
         content = io.BytesIO(zipfile.ZipFile(path).read(ARCHIVED)) if path.suffix == ".keras" else path
         with h5py.File(content, "r") as file:

@@ -9,14 +9,16 @@ Shapes: B batch, C input channels, K classes, H height, W width, h and w those o
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from maskwright.errors import ModelError
+from maskwright.models.table import build
 
 Moments = tuple[torch.Tensor, torch.Tensor]
 """Mean and variance of each channel of each image, float32, B x C x 1 x 1."""
@@ -162,6 +164,22 @@ class Segmenter(nn.Module):
             )
         if x_BCHW.shape[2] < 1 or x_BCHW.shape[3] < 1:
             raise ModelError(f"The image has no pixels: its size is {x_BCHW.shape[2]}x{x_BCHW.shape[3]}.")
+
+
+def make_segmenter(description: Mapping[str, Any]) -> Segmenter:
+    """Build a segmenter from the `network` of a `run.json`; its weights are still random.
+
+    `description` has name, options, channels, classes, mean, std, per_image and scale.
+    """
+    network = build(description["name"], description["channels"], description["classes"], description["options"])
+    return Segmenter(network, **{name: description[name] for name in ("mean", "std", "per_image", "scale")})
+
+
+def best_device() -> torch.device:
+    """CUDA if there is one, else Apple's GPU, else the processor."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def _resized(x_BCHW: torch.Tensor, height: int, width: int, *, shrinks: bool) -> torch.Tensor:

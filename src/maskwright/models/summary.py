@@ -21,9 +21,9 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from maskwright.errors import ModelError
-from maskwright.models import MODELS, NO_OPTIONS, build, model_options
+from maskwright.models.pretrained import LICENCES
 from maskwright.models.receptive import trace
-from maskwright.models.weights import LICENCES
+from maskwright.models.table import MODELS, NO_OPTIONS, build, model_options, row_of
 
 OVERVIEW_TITLE = "Networks for 3 channels and 2 classes at 256 x 256 pixels"
 OVERVIEW_NOTES = (
@@ -54,7 +54,7 @@ class NetworkSummary:
     receptive_field: int | None
     """Pixels per side that can change a logit; None: the whole image."""
     weights: str
-    """Which published weights it can start from, a key of `weights.LICENCES`; empty where none are known."""
+    """Which published weights it can start from, a key of `pretrained.LICENCES`; empty where none are known."""
     licence: str
     """Their licence."""
     paper: str
@@ -322,9 +322,7 @@ def _field(row: NetworkSummary) -> str:
 
 def _published_weights(name: str) -> str:
     """The key of LICENCES that stands for a network: its own name, or its encoder's."""
-    make = MODELS[name]
-    fixed = make.keywords if isinstance(make, partial) else {}
-    encoder = str({**model_options(name), **fixed}.get("encoder", ""))
+    encoder = str({**model_options(name), **row_of(name).numbers}.get("encoder", ""))
     return next((key for key in (name, encoder) if key in LICENCES), "")
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from maskwright.models.table import build
+
 State = Mapping[str, torch.Tensor]
 
 
@@ -90,8 +92,6 @@ def class_axes(description: Mapping[str, Any]) -> dict[str, dict[int, int]]:
     Found by building the network, without memory, for another number of classes too. 0 rows stand for an axis that
     holds other things as well: then nobody knows which rows are whose.
     """
-    from maskwright.models import build
-
     name, channels, classes = description["name"], description["channels"], description["classes"]
     other = classes + 1 if classes < 255 else classes - 1
     with torch.device("meta"):

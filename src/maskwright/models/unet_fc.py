@@ -30,7 +30,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from maskwright.models.blocks import Concatenation, ConvNormPair, up_convolution
-from maskwright.models.unet import down_and_up
+from maskwright.models.classic_unet import down_and_up
 
 
 class DenseContext(nn.Module):

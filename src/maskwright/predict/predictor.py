@@ -25,9 +25,8 @@ from maskwright.datasets.classes import UNLABELLED, ClassTable
 from maskwright.errors import DataError, InputWarning, RunError, SettingError
 from maskwright.imaging.images import display
 from maskwright.imaging.painting import outline, overlay
-from maskwright.models import build
 from maskwright.models.ensemble import Ensemble
-from maskwright.models.segmenter import Moments, Segmenter
+from maskwright.models.segmenter import Moments, Segmenter, best_device, make_segmenter
 from maskwright.models.weights import load_weights
 from maskwright.predict.crf import CRFSettings, refine
 from maskwright.predict.tiles import Tile, blend
@@ -71,13 +70,6 @@ class Prediction:
         )
 
 
-def best_device() -> torch.device:
-    """CUDA if there is one, else Apple's GPU, else the processor."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
 def chosen_device(device: str | torch.device | None) -> torch.device:
     """The device that is asked for, or the best one; raises SettingError, naming those there are, for another."""
     if device is None:
@@ -94,21 +86,6 @@ def chosen_device(device: str | torch.device | None) -> torch.device:
             f"device = {str(device)!r}: expected one of {', '.join(there)}, those that this machine has."
         )
     return found
-
-
-def make_segmenter(description: Mapping[str, Any]) -> Segmenter:
-    """Build a segmenter from the `network` of a `run.json`; its weights are still random.
-
-    `description` has name, options, channels, classes, mean, std, per_image and scale.
-    """
-    network = build(description["name"], description["channels"], description["classes"], description["options"])
-    return Segmenter(
-        network,
-        mean=description["mean"],
-        std=description["std"],
-        per_image=description["per_image"],
-        scale=description["scale"],
-    )
 
 
 def _trained(folder: Path, description: Mapping[str, Any]) -> Segmenter:

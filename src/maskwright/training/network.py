@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from maskwright.errors import SettingError
 from maskwright.models.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD
 from maskwright.models.segmenter import Segmenter
-from maskwright.models.weights import Origin
 from maskwright.planning.decisions import ResolvedTraining
 from maskwright.planning.fingerprint import Facts
+
+if TYPE_CHECKING:
+    from maskwright.models.pretrained import Origin
 
 
 def describe(training: ResolvedTraining, facts: Facts, classes: int, origin: Origin | None = None) -> dict[str, Any]:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from maskwright.augment.loader import Store
+from maskwright.models.segmenter import best_device
 from maskwright.planning.plan import Plan
-from maskwright.predict.predictor import best_device
 
 
 def mirrored(plan: Plan) -> dict[str, bool]:

@@ -19,12 +19,10 @@ from maskwright.augment.loader import Loader, Store, default_workers
 from maskwright.config import CACHE, Settings, load_recipe
 from maskwright.datasets.samples import Dataset
 from maskwright.errors import RunError, SettingError
-from maskwright.models.segmenter import Segmenter
-from maskwright.models.weights import load_pretrained
+from maskwright.models.segmenter import Segmenter, best_device, make_segmenter
 from maskwright.planning.decisions import UNREAD, ResolvedTraining, Weights
 from maskwright.planning.fingerprint import Facts, gather
 from maskwright.planning.plan import Plan, make_plan
-from maskwright.predict.predictor import best_device, make_segmenter
 from maskwright.training import checkpoint, distributed
 from maskwright.training.checkpoint import Progress
 from maskwright.training.clock import VALIDATIONS, Clock
@@ -112,6 +110,8 @@ def prepare(
     network = describe(plan.training, facts, classes)
     segmenter = make_segmenter(network)
     if pretrained is not None:
+        from maskwright.models.pretrained import load_pretrained
+
         origin = load_pretrained(segmenter.network, pretrained, shares.training.classes.names)
         say(f"Starting from {pretrained}: {origin.description}")
         weights = Weights(

@@ -5,29 +5,24 @@ Each turns normalised float32 B x C x H x W into one map per stride, finest firs
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from typing import Any
 
 from maskwright.errors import ModelError
-from maskwright.models.encoders.alexnet import AlexNet
-from maskwright.models.encoders.efficientnet_lite import EfficientNetLite
-from maskwright.models.encoders.encoder import Encoder
-from maskwright.models.encoders.resnet import BasicBlock, Bottleneck, ResNet
-from maskwright.models.encoders.timm import TIMM_PREFIX, TimmEncoder
-from maskwright.models.encoders.vgg import VGG
+from maskwright.models.encoders.encoder import TIMM_PREFIX, Encoder
+from maskwright.models.row import Row
 
 __all__ = ["ENCODERS", "FULLY_CONNECTED", "PUBLISHED_WIDTH", "TIMM_PREFIX", "Encoder", "build_encoder"]
 
-ENCODERS: dict[str, Callable[..., Encoder]] = {
-    "alexnet": AlexNet,
-    "vgg16": VGG,
-    "resnet18": partial(ResNet, BasicBlock, (2, 2, 2, 2)),
-    "resnet34": partial(ResNet, BasicBlock, (3, 4, 6, 3)),
-    "resnet50": partial(ResNet, Bottleneck, (3, 4, 6, 3)),
-    "resnet101": partial(ResNet, Bottleneck, (3, 4, 23, 3)),
-    "lite0": EfficientNetLite,
-    "lite1": partial(EfficientNetLite, deeper=1.1),
-    "lite2": partial(EfficientNetLite, wider=1.1, deeper=1.2),
+ENCODERS = {
+    "alexnet": Row(file="encoders.alexnet", make="AlexNet"),
+    "vgg16": Row(file="encoders.vgg", make="VGG"),
+    "resnet18": Row(file="encoders.resnet", make="ResNet", depths=(2, 2, 2, 2), bottleneck=False),
+    "resnet34": Row(file="encoders.resnet", make="ResNet", depths=(3, 4, 6, 3), bottleneck=False),
+    "resnet50": Row(file="encoders.resnet", make="ResNet", depths=(3, 4, 6, 3), bottleneck=True),
+    "resnet101": Row(file="encoders.resnet", make="ResNet", depths=(3, 4, 23, 3), bottleneck=True),
+    "lite0": Row(file="encoders.efficientnet_lite", make="EfficientNetLite"),
+    "lite1": Row(file="encoders.efficientnet_lite", make="EfficientNetLite", deeper=1.1),
+    "lite2": Row(file="encoders.efficientnet_lite", make="EfficientNetLite", wider=1.1, deeper=1.2),
 }
 FULLY_CONNECTED = ("alexnet", "vgg16")
 STRIDED = ("alexnet", "lite0", "lite1", "lite2")
@@ -67,10 +62,13 @@ def build_encoder(
             raise ModelError(
                 f"width = {width} has no effect on {name!r}: a backbone of timm has the width of its name."
             )
-        return TimmEncoder(name.removeprefix(TIMM_PREFIX), in_channels, output_stride)
-    options = {"width": width}
+        timm = Row(file="encoders.timm", make="TimmEncoder", name=name.removeprefix(TIMM_PREFIX))
+        backbone: Encoder = timm.maker(in_channels=in_channels, output_stride=output_stride)
+        return backbone
+    options: dict[str, Any] = {"width": width}
     if output_stride != 32:
         options["output_stride"] = output_stride
     if fully_connected:
         options["fully_connected"] = True
-    return ENCODERS[name](in_channels=in_channels, **options)
+    encoder: Encoder = ENCODERS[name].maker(in_channels=in_channels, **options)
+    return encoder

@@ -116,6 +116,7 @@ class EfficientNetLite(Encoder):
 
     mean = (127 / 255,) * 3
     std = (128 / 255,) * 3
+    publisher = "tensorflow"
 
     def __init__(self, in_channels: int = 3, width: int = 64, *, wider: float = 1.0, deeper: float = 1.0) -> None:
         super().__init__()

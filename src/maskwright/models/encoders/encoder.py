@@ -6,12 +6,15 @@ Shapes: B batch, C channels, H height, W width, all in pixels.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from torch import nn
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+TIMM_PREFIX = "timm:"
+"""Before the name of a backbone of timm, which is built without a row in the table of encoders."""
 
 
 class Encoder(nn.Module):
@@ -27,6 +30,8 @@ class Encoder(nn.Module):
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     """What published weights expect of RGB: (value - mean) / std, for values from 0 to 1."""
+    publisher: Literal["timm", "tensorflow"] | None = None
+    """Whose published weights fit; None where torchvision's and timm's both do."""
 
     def convert(self, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """A published checkpoint's tensors under this encoder's names, without the classifier's.

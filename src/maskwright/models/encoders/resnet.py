@@ -84,19 +84,22 @@ class Bottleneck(nn.Module):
 class ResNet(Encoder):
     """A residual network without its classifier: maps of strides 2, 4, 8, 16, 32, none above `output_stride`.
 
-    `depths` are blocks per stage; `width` is the first stage's, 64 in the paper and in every published checkpoint.
+    `depths` are blocks per stage, of three convolutions if `bottleneck`, else of two; `width` is the first stage's, 64
+    in the paper and in every published checkpoint.
     Weights start as torchvision's: He normal by fan-out, batch norms at 1 and 0.
     """
 
     def __init__(
         self,
-        block: type[BasicBlock | Bottleneck],
-        depths: Sequence[int],
         in_channels: int = 3,
         width: int = 64,
         output_stride: int = 32,
+        *,
+        depths: Sequence[int],
+        bottleneck: bool,
     ) -> None:
         super().__init__()
+        block = Bottleneck if bottleneck else BasicBlock
         self.stride = output_stride
         self.strides = tuple(min(stride, output_stride) for stride in (2, 4, 8, 16, 32))
         widths = [width * 2**stage for stage in range(4)]

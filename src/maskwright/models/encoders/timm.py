@@ -14,9 +14,7 @@ from typing import Any
 import torch
 
 from maskwright.errors import ModelError
-from maskwright.models.encoders.encoder import Encoder
-
-TIMM_PREFIX = "timm:"
+from maskwright.models.encoders.encoder import TIMM_PREFIX, Encoder
 
 
 class TimmEncoder(Encoder):
@@ -25,6 +23,8 @@ class TimmEncoder(Encoder):
     Raises ModelError if timm is not installed, or has no such backbone, or one whose maps are not of growing strides,
     or that takes images of one size only.
     """
+
+    publisher = "timm"
 
     def __init__(self, name: str, in_channels: int = 3, output_stride: int = 32) -> None:
         super().__init__()

@@ -10,8 +10,8 @@ from torch import nn
 
 from maskwright.errors import ModelError
 from maskwright.models import build, save_weights, unet
+from maskwright.models.classic_unet import UNet, UNetOriginal, UpConvolutionStep, UpStep
 from maskwright.models.summary import count_parameters, layer_table
-from maskwright.models.unet import UNet, UNetOriginal, UpConvolutionStep, UpStep
 
 # (kernel, input channels, output channels) of every convolution of the listing, top to bottom.
 LISTING = [

@@ -1,0 +1,163 @@
+"""The table of networks, and building one by its name; `models/summary.py` says what each costs.
+
+A network takes normalised float32 B x C x H x W, H and W multiples of its `stride`, and returns logits B x K x H x W,
+K >= 2. `segmenter.Segmenter` wraps it for native values of any size. Each network is one file, imported when the
+network is built; its `paper` says where it comes from.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from torch import nn
+
+from maskwright.errors import ModelError
+from maskwright.models.encoders import PUBLISHED_WIDTH, TIMM_PREFIX
+from maskwright.models.row import Row
+
+MODELS: dict[str, Row] = {
+    "compact-1": Row(file="compact", make="Compact", fold=1),
+    "compact-2": Row(file="compact", make="Compact", fold=2),
+    "compact-4": Row(file="compact", make="Compact", fold=4),
+    "lite0-2": Row(file="light_decoder", make="LightDecoder", encoder="lite0", fold=2),
+    "lite0-4": Row(file="light_decoder", make="LightDecoder", encoder="lite0", fold=4),
+    "fcn-flat": Row(file="fcn", make="FlatFCN"),
+    "fcn-encoder-decoder": Row(file="fcn", make="EncoderDecoderFCN"),
+    "fcn32s": Row(file="fcn", make="FCN", skips=()),
+    "fcn32s-alexnet": Row(file="fcn", make="FCN", skips=(), encoder="alexnet"),
+    "fcn32s-vgg16": Row(file="fcn", make="FCN", skips=(), encoder="vgg16"),
+    "fcn32s-resnet34": Row(file="fcn", make="FCN", skips=(), encoder="resnet34"),
+    "fcn32s-resnet50": Row(file="fcn", make="FCN", skips=(), encoder="resnet50"),
+    "fcn32s-resnet101": Row(file="fcn", make="FCN", skips=(), encoder="resnet101"),
+    "fcn16s": Row(file="fcn", make="FCN", skips=(16,)),
+    "fcn16s-alexnet": Row(file="fcn", make="FCN", skips=(16,), encoder="alexnet"),
+    "fcn16s-vgg16": Row(file="fcn", make="FCN", skips=(16,), encoder="vgg16"),
+    "fcn16s-resnet34": Row(file="fcn", make="FCN", skips=(16,), encoder="resnet34"),
+    "fcn16s-resnet50": Row(file="fcn", make="FCN", skips=(16,), encoder="resnet50"),
+    "fcn16s-resnet101": Row(file="fcn", make="FCN", skips=(16,), encoder="resnet101"),
+    "fcn8s": Row(file="fcn", make="FCN", skips=(8, 16)),
+    "fcn8s-alexnet": Row(file="fcn", make="FCN", skips=(8, 16), encoder="alexnet"),
+    "fcn8s-vgg16": Row(file="fcn", make="FCN", skips=(8, 16), encoder="vgg16"),
+    "fcn8s-resnet34": Row(file="fcn", make="FCN", skips=(8, 16), encoder="resnet34"),
+    "fcn8s-resnet50": Row(file="fcn", make="FCN", skips=(8, 16), encoder="resnet50"),
+    "fcn8s-resnet101": Row(file="fcn", make="FCN", skips=(8, 16), encoder="resnet101"),
+    "unet": Row(file="classic_unet", make="UNet"),
+    "unet-original": Row(file="classic_unet", make="UNetOriginal"),
+    "unet-alexnet": Row(file="encoder_unet", make="EncoderUNet", encoder="alexnet"),
+    "unet-vgg16": Row(file="encoder_unet", make="EncoderUNet", encoder="vgg16"),
+    "unet-resnet18": Row(file="encoder_unet", make="EncoderUNet", encoder="resnet18"),
+    "unet-resnet34": Row(file="encoder_unet", make="EncoderUNet", encoder="resnet34"),
+    "unet-resnet50": Row(file="encoder_unet", make="EncoderUNet", encoder="resnet50"),
+    "unet-resnet101": Row(file="encoder_unet", make="EncoderUNet", encoder="resnet101"),
+    "unet-lite0": Row(file="encoder_unet", make="EncoderUNet", encoder="lite0"),
+    "unet-fc": Row(file="unet_fc", make="UNetFC"),
+    "unet++": Row(file="unet_plus_plus", make="UNetPlusPlus"),
+    "resunet": Row(file="resunet", make="ResUNet"),
+    "attention-unet": Row(file="attention_unet", make="AttentionUNet"),
+    "segnet": Row(file="segnet", make="SegNet"),
+    "tiramisu56": Row(file="tiramisu", make="FCDenseNet", depths=(4, 4, 4, 4, 4, 4), growth=12),
+    "tiramisu67": Row(file="tiramisu", make="FCDenseNet", depths=(5, 5, 5, 5, 5, 5), growth=16),
+    "tiramisu103": Row(file="tiramisu", make="FCDenseNet", depths=(4, 5, 7, 10, 12, 15), growth=16),
+    "deeplabv1": Row(file="deeplab", make="DeepLab", rates=(12,)),
+    "deeplabv2": Row(file="deeplab", make="DeepLab", rates=(6, 12, 18, 24)),
+    "deeplabv2-resnet101": Row(file="deeplab", make="DeepLab", rates=(6, 12, 18, 24), encoder="resnet101"),
+    "deeplabv3": Row(file="deeplabv3", make="DeepLabV3"),
+    "deeplabv3-resnet101": Row(file="deeplabv3", make="DeepLabV3", encoder="resnet101"),
+    "deeplabv3+": Row(file="deeplabv3", make="DeepLabV3Plus"),
+    "deeplabv3+-resnet101": Row(file="deeplabv3", make="DeepLabV3Plus", encoder="resnet101"),
+    "dilated8": Row(file="dilated", make="Dilated8"),
+    "fcn-dilated": Row(file="dilated", make="DilatedFCN"),
+    "fcn-dilated-resnet101": Row(file="dilated", make="DilatedFCN", encoder="resnet101"),
+    "pspnet": Row(file="pspnet", make="PSPNet"),
+    "pspnet-resnet101": Row(file="pspnet", make="PSPNet", encoder="resnet101"),
+    "refinenet": Row(file="refinenet", make="RefineNet"),
+    "refinenet-resnet101": Row(file="refinenet", make="RefineNet", encoder="resnet101"),
+    "gcn": Row(file="gcn", make="GCN"),
+    "enet": Row(file="enet", make="ENet"),
+    "bisenetv2": Row(file="bisenetv2", make="BiSeNetV2"),
+    "segformer-b0": Row(file="segformer", make="segformer_b0"),
+    "segformer-b1": Row(file="segformer", make="segformer_b1"),
+    "segformer-b2": Row(file="segformer", make="segformer_b2"),
+}
+TIMM_UNET = f"unet-{TIMM_PREFIX}"
+NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
+
+
+def build(name: str, in_channels: int, classes: int, options: Mapping[str, Any] = NO_OPTIONS) -> nn.Module:
+    """Build a network of the table with random weights, drawn from torch's global generator.
+
+    `options` are the network's own arguments (`model_options` lists them); lists stand for tuples, as in TOML.
+    Raises ModelError for an unknown name or option, a value of the wrong type, or numbers that make no network.
+    """
+    allowed = model_options(name)
+    if in_channels < 1:
+        raise ModelError(f"in_channels = {in_channels}: expected at least 1 input channel.")
+    if not 2 <= classes <= 255:
+        raise ModelError(f"classes = {classes}: expected 2 to 255; background is a class like any other.")
+    for option, value in options.items():
+        if option not in allowed:
+            known = ", ".join(f"{key} (default {_shown(default)})" for key, default in allowed.items()) or "none"
+            raise ModelError(
+                f"The network {name!r} has no option {option!r}{_near(option, allowed)}. Options: {known}."
+            )
+        if not _fits(value, allowed[option]):
+            raise ModelError(
+                f"{option} = {value!r} does not suit the network {name!r}. "
+                f"Expected {_expected(allowed[option])}, for example {_shown(allowed[option])}."
+            )
+    network: nn.Module = row_of(name).maker(in_channels, classes, **options)
+    return network
+
+
+def model_options(name: str) -> dict[str, Any]:
+    """Options of a network with their defaults, without those that its name fixes.
+
+    Raises ModelError for an unknown name.
+    """
+    row = row_of(name)
+    fixed = {"in_channels", "classes", *row.numbers}
+    parameters = inspect.signature(row.maker).parameters
+    return {key: parameter.default for key, parameter in parameters.items() if key not in fixed}
+
+
+def row_of(name: str) -> Row:
+    """The row of the table, or that of the U-Net around a backbone of timm that the name asks for (`unet-timm:NAME`).
+
+    Raises ModelError for an unknown name.
+    """
+    if name.startswith(TIMM_UNET):
+        return Row(file="encoder_unet", make="EncoderUNet", encoder=name.removeprefix("unet-"), width=PUBLISHED_WIDTH)
+    if name not in MODELS:
+        raise ModelError(
+            f"There is no network {name!r}{_near(name, MODELS)}. Networks: {', '.join(MODELS)}, {TIMM_UNET}NAME."
+        )
+    return MODELS[name]
+
+
+def _near(name: str, known: Mapping[str, Any]) -> str:
+    found = difflib.get_close_matches(name, known, n=2)
+    return f" (did you mean {' or '.join(map(repr, found))}?)" if found else ""
+
+
+def _fits(value: Any, default: Any) -> bool:
+    """Whether a value may stand where this default stands: the same kind, and counts of at least 1."""
+    if isinstance(default, tuple):
+        return isinstance(value, list | tuple) and len(value) > 0 and all(_fits(item, default[0]) for item in value)
+    if isinstance(default, float):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is type(default) and not (type(value) is int and value < 1)
+
+
+def _expected(default: Any) -> str:
+    if isinstance(default, tuple):
+        return "a list of whole numbers from 1"
+    names = {bool: "true or false", int: "a whole number from 1", float: "a number", str: "a name"}
+    return names[type(default)]
+
+
+def _shown(default: Any) -> str:
+    return str(list(default)) if isinstance(default, tuple) else str(default)
