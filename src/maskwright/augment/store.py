@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from maskwright.augment.preprocessing import prepare, prepare_mask
 from maskwright.config import Preparation
 from maskwright.datasets.classes import UNLABELLED
 from maskwright.datasets.samples import Dataset, Sample, Window
@@ -139,6 +138,10 @@ class Store:
         pair = self.dataset.read(sample)
         self._note(sample, pair.image)
         self._check(sample, pair.image)
+        if self.preparation == Preparation():  # as in most sets
+            return Prepared(np.ascontiguousarray(pair.image), pair.mask)
+        from maskwright.augment.preprocessing import prepare, prepare_mask
+
         return Prepared(prepare(pair.image, self.preparation), prepare_mask(pair.mask, self.preparation))
 
     def _has_room(self, pixels: int) -> bool:

@@ -37,7 +37,6 @@ from maskwright.errors import MaskwrightError
 from maskwright.imaging.colors import color_codes, color_name
 from maskwright.imaging.decoders import sniff
 from maskwright.imaging.images import NO_LABEL, Image
-from maskwright.imaging.tiffs import decode_tiff
 
 __all__ = ["Keys", "count_values", "files_of", "find_spots", "is_marked", "measure", "ramps_of", "to_keys"]
 
@@ -139,6 +138,8 @@ def _nan_shares(source: Source, image: Image) -> list[float]:
     with source.path.open("rb") as file:
         if sniff(file.read(16)) != "tiff":
             return none
+    from maskwright.imaging.tiffs import decode_tiff
+
     stored = decode_tiff(source.path, source.page, source.window, indices=False).pixels
     if stored.shape[2] != channels or stored.dtype.kind != "f":
         return none

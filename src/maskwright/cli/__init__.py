@@ -10,12 +10,17 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping
-from typing import TextIO
+from typing import Annotated, TextIO
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from maskwright import __version__, console
 from maskwright.errors import InputWarning, MaskwrightError, RunWarning, explained
+
+Json = Annotated[
+    bool, Parameter(name="--json", negative="", show_default=False, help="Print the result as JSON on standard output.")
+]
+Switch = Annotated[bool, Parameter(negative="", show_default=False)]
 
 VERBS = {
     "check": ("data:check", "Tell what is in a data set, and what is wrong with it; exits with 1 if there are errors."),
@@ -33,7 +38,7 @@ VERBS = {
         "Score a model on images and masks; writes numbers, pictures and report.html into the run.",
     ),
     "predict": (
-        "results:predict",
+        "prediction:predict",
         "Predict masks of images: files, folders, or patterns in quotes. Originals stay untouched.",
     ),
     "compare": (

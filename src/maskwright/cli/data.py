@@ -9,14 +9,8 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from maskwright import console
-from maskwright.cli.options import (
-    AugmentationOptions,
-    Json,
-    PreparationOptions,
-    Recipe,
-    Switch,
-    TrainingOptions,
-)
+from maskwright.cli import Json, Switch
+from maskwright.cli.options import AugmentationOptions, PreparationOptions, Recipe, TrainingOptions
 from maskwright.config import Augmentation, Preparation, Settings, Training
 from maskwright.errors import SettingError
 

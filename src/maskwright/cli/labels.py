@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from maskwright import console
-from maskwright.cli.options import Json, Switch
+from maskwright.cli import Json, Switch
 from maskwright.errors import SettingError, listed
 
 Target = Literal["folder", "coco", "voc", "yolo", "labelme"]

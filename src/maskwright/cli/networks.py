@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from maskwright import console
-from maskwright.cli.options import Json, Switch
+from maskwright.cli import Json, Switch
 
 
 def models(name: str | None = None, *, time: Switch = False, json: Json = False) -> None:

@@ -1,4 +1,4 @@
-"""Options that several verbs share."""
+"""Settings as options, for the verbs that plan or train."""
 
 from __future__ import annotations
 
@@ -8,10 +8,6 @@ from cyclopts import Parameter
 
 from maskwright.config import Augmentation, Preparation, Training
 
-Json = Annotated[
-    bool, Parameter(name="--json", negative="", show_default=False, help="Print the result as JSON on standard output.")
-]
-Switch = Annotated[bool, Parameter(negative="", show_default=False)]
 TrainingOptions = Annotated[Training, Parameter(name="*", group="Training", negative_iterable="", show_default=False)]
 AugmentationOptions = Annotated[Augmentation, Parameter(name="*", group="Augmentation", negative_iterable="")]
 PreparationOptions = Annotated[

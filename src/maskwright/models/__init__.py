@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from maskwright.errors import ModelError
-from maskwright.models.row import Row
 from maskwright.models.segmenter import Segmenter
-from maskwright.models.table import MODELS, build, model_options
+from maskwright.models.table import MODELS, Row, build, model_options
 from maskwright.models.weights import load_weights, save_weights
 
 if TYPE_CHECKING:

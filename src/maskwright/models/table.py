@@ -9,15 +9,43 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 from types import MappingProxyType
 from typing import Any
 
 from torch import nn
 
 from maskwright.errors import ModelError
-from maskwright.models.encoders import PUBLISHED_WIDTH, TIMM_PREFIX
-from maskwright.models.row import Row
+
+PUBLISHED_WIDTH = 64
+"""First channels of an encoder with the widths that it was published with."""
+TIMM_PREFIX = "timm:"
+"""Before the name of a backbone of timm, which is built without a row in a table."""
+
+
+@dataclass(frozen=True, init=False)
+class Row:
+    """What builds one network or encoder. Its file is imported when it is built, not when the table is read."""
+
+    file: str
+    """Below `maskwright.models`, without its suffix; a dot stands for a folder."""
+    make: str
+    """A class or function of that file."""
+    numbers: Mapping[str, Any]
+    """Arguments that the row fixes; they are no options of the network."""
+
+    def __init__(self, file: str, make: str, **numbers: Any) -> None:
+        for name, value in (("file", file), ("make", make), ("numbers", numbers)):
+            object.__setattr__(self, name, value)
+
+    @property
+    def maker(self) -> Callable[..., Any]:
+        """What the row names, with its numbers filled in."""
+        return partial(getattr(import_module(f"maskwright.models.{self.file}"), self.make), **self.numbers)
+
 
 MODELS: dict[str, Row] = {
     "compact-1": Row(file="compact", make="Compact", fold=1),

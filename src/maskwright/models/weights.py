@@ -6,16 +6,20 @@ was. `models/pretrained.py` reads the weights of other programs.
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import safetensors
 import safetensors.torch
 import torch
 from torch import nn
 
-from maskwright.errors import ModelError
-from maskwright.models.tensor_files import refuse_not_finite, write_tensors
+from maskwright import runs
+from maskwright.errors import ModelError, listed
 
 TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt")
 KERAS_SUFFIXES = (".h5", ".hdf5", ".keras")
@@ -49,6 +53,29 @@ def load_weights(module: nn.Module, path: Path) -> None:
     """
     state = read_weights(Path(path))
     load_state(module, of_network(state) if is_run(module, state) else state, Path(path))
+
+
+def write_tensors(path: Path, state: Mapping[str, torch.Tensor]) -> None:
+    """Write contiguous tensors as safetensors, atomically; raises OSError if the disk is full, or fails."""
+    with runs.replacing(path) as temporary:
+        try:
+            safetensors.torch.save_file(dict(state), temporary)
+        except safetensors.SafetensorError as error:  # its own error for whatever the system says
+            needed = sum(tensor.nbytes for tensor in state.values())
+            full = shutil.disk_usage(path.parent).free < needed
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) if full else OSError(errno.EIO, str(error)) from None
+
+
+def refuse_not_finite(state: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Raise ModelError, naming the first tensors, if some hold NaN or infinities."""
+    bad = [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if bad:
+        raise ModelError(
+            f"{path}: {len(bad)} tensors with NaN or infinite numbers: {listed(bad)}.",
+            expected="Expected finite weights.",
+            remedy="Take an earlier copy, or train again with a lower rate.",
+            file=path,
+        )
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -19,17 +19,18 @@ import torch
 from torch import nn
 
 from maskwright import runs
-from maskwright.augment.preprocessing import prepare
 from maskwright.config import Preparation, Settings
 from maskwright.datasets.classes import UNLABELLED, ClassTable
 from maskwright.errors import DataError, InputWarning, RunError, SettingError
 from maskwright.imaging.images import display
 from maskwright.imaging.painting import outline, overlay
-from maskwright.models.ensemble import Ensemble
 from maskwright.models.segmenter import Moments, Segmenter, best_device, make_segmenter
 from maskwright.models.weights import load_weights
-from maskwright.predict.crf import CRFSettings, refine
-from maskwright.predict.tiles import Tile, blend
+
+if TYPE_CHECKING:
+    from maskwright.models.ensemble import Ensemble
+    from maskwright.predict.crf import CRFSettings
+    from maskwright.predict.tiles import Tile
 
 WHOLE = 4_000_000
 """Images of up to this many pixels go through the network in one piece; larger ones in tiles."""
@@ -130,7 +131,7 @@ class Predictor:
         folds = [folder / runs.FOLDS / str(fold) for fold in range(run["folds"])] if run["kind"] == "folds" else []
         try:
             members = [_trained(one, runs.read_run(one)["network"]) for one in folds or [folder]]
-            segmenter = Ensemble(members) if folds else members[0]
+            segmenter = _together(members) if folds else members[0]
             return cls(segmenter.to(chosen), run, str(folder))
         except KeyError as missing:
             raise RunError(
@@ -187,7 +188,7 @@ class Predictor:
         self.check(pixels, name)
         if pixels.dtype == np.float32:
             pixels = np.nan_to_num(pixels, nan=0.0, posinf=0.0, neginf=0.0)
-        prepared = prepare(pixels, self.preparation)
+        prepared = self._prepared(pixels)
         probabilities_KHW = self._probabilities(prepared)
         height, width = pixels.shape[:2]
         if probabilities_KHW.shape[1:] != (height, width):
@@ -196,6 +197,8 @@ class Predictor:
             )
         probabilities_HWK = np.ascontiguousarray(probabilities_KHW.transpose(1, 2, 0))
         if self.crf is not None:
+            from maskwright.predict.crf import refine
+
             probabilities_HWK = refine(probabilities_HWK, pixels, self.crf, valid)
         mask = probabilities_HWK.argmax(2).astype(np.uint8)
         if valid is not None:
@@ -234,6 +237,14 @@ class Predictor:
                 stacklevel=3,
             )
 
+    def _prepared(self, pixels: np.ndarray) -> np.ndarray:
+        """H' x W' x C, contiguous, prepared as the training images were; most models prepare nothing."""
+        if self.preparation == Preparation():
+            return np.ascontiguousarray(pixels)
+        from maskwright.augment.preprocessing import prepare
+
+        return prepare(pixels, self.preparation)
+
     def _probabilities(self, prepared: np.ndarray) -> np.ndarray:
         """K x H x W float32 of a prepared image, in one piece or in tiles."""
         with _evaluating(self.segmenter):
@@ -242,6 +253,8 @@ class Predictor:
             grid = self.segmenter.grid if self.segmenter.grid <= OVERLAP else 1
             if prepared.shape[0] * prepared.shape[1] <= WHOLE:
                 return self._mirrored(prepared, grid, moments)
+
+            from maskwright.predict.tiles import blend
 
             def predict(tile: Tile) -> np.ndarray:
                 return self._mirrored(prepared[tile.top : tile.bottom, tile.left : tile.right], grid, moments)
@@ -269,6 +282,12 @@ class Predictor:
         assert total_KHW is not None
         mean: np.ndarray = (total_KHW[:, :height, :width] / len(views)).cpu().numpy()
         return mean
+
+
+def _together(members: list[Segmenter]) -> Ensemble:
+    from maskwright.models.ensemble import Ensemble
+
+    return Ensemble(members)
 
 
 def _valid(image: np.ndarray, valid: np.ndarray | None, name: str) -> np.ndarray | None:

@@ -22,7 +22,7 @@ from torch import nn
 
 from maskwright import runs
 from maskwright.errors import RunError
-from maskwright.models.tensor_files import refuse_not_finite, write_tensors
+from maskwright.models.weights import refuse_not_finite, write_tensors
 from maskwright.training.optim import Average
 
 STATE = "state.json"

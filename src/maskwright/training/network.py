@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from maskwright.errors import SettingError
-from maskwright.models.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD
 from maskwright.models.segmenter import Segmenter
 from maskwright.planning.decisions import ResolvedTraining
 from maskwright.planning.fingerprint import Facts
@@ -31,6 +30,8 @@ def describe(training: ResolvedTraining, facts: Facts, classes: int, origin: Ori
     if training.normalization == "unit":
         mean, std = [0.0] * facts.channels, [top or 1.0] * facts.channels
     if training.normalization == "imagenet":
+        from maskwright.models.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD
+
         mean, std = ([(top or 1.0) * value for value in values] for values in (IMAGENET_MEAN, IMAGENET_STD))
     if training.normalization == "weights" and origin is not None:
         mean, std = statistics(origin, facts) or (mean, std)

@@ -9,7 +9,6 @@ from pathlib import Path
 from maskwright.check.precheck import refuse_errors
 from maskwright.config import SEED, VAL_SHARE, Training
 from maskwright.datasets.formats import open_dataset
-from maskwright.datasets.formats.project import of_sources, refuse_frozen_only
 from maskwright.datasets.samples import Dataset, classes_present
 from maskwright.datasets.splits import folds, hold_out, keep_every_class
 
@@ -34,11 +33,16 @@ def share_out(data: Path, training: Training, val: Path | None, fold: int | None
     seed = SEED if training.seed is None else training.seed
     dataset = open_dataset(data)
     if training.sources is not None:
+        from maskwright.datasets.formats.project import of_sources
+
         dataset = of_sources(dataset, training.sources.split(","))
     for note in dataset.notes:
         say(note)
-    refuse_frozen_only(dataset)
     splits = dataset.splits
+    if splits == {"val"}:
+        from maskwright.datasets.formats.project import refuse_frozen_only
+
+        refuse_frozen_only(dataset)
     pool = dataset.split("train") if "train" in splits else dataset
     if val is not None:
         other = open_dataset(val, classes=dataset.classes)

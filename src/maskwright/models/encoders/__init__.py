@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from maskwright.errors import ModelError
-from maskwright.models.encoders.encoder import TIMM_PREFIX, Encoder
-from maskwright.models.row import Row
+from maskwright.models.encoders.encoder import Encoder
+from maskwright.models.table import PUBLISHED_WIDTH, TIMM_PREFIX, Row
 
 __all__ = ["ENCODERS", "FULLY_CONNECTED", "PUBLISHED_WIDTH", "TIMM_PREFIX", "Encoder", "build_encoder"]
 
@@ -27,7 +27,6 @@ ENCODERS = {
 FULLY_CONNECTED = ("alexnet", "vgg16")
 STRIDED = ("alexnet", "lite0", "lite1", "lite2")
 """Encoders whose coarsest map is always at 1/32: those that cannot dilate instead of striding."""
-PUBLISHED_WIDTH = 64
 
 
 def build_encoder(

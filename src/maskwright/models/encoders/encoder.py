@@ -13,8 +13,6 @@ from torch import nn
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-TIMM_PREFIX = "timm:"
-"""Before the name of a backbone of timm, which is built without a row in the table of encoders."""
 
 
 class Encoder(nn.Module):
