@@ -87,7 +87,7 @@ def train_and_score(name: str, train: str, test: str, seed: int, options: argpar
     maskwright = [sys.executable, "-m", "maskwright"]
     # No validation: all of the data is for training, and all of the time for steps.
     same = ["--steps", str(options.steps), "--seed", str(seed), "--crop", crop, crop, "--batch", str(options.batch)]
-    same += ["--optimizer", "adamw", "--lr", f"{options.lr:g}", "--val-share", "0", "--precision", "fp32"]
+    same += ["--optimizer", "adamw", "--lr", f"{options.lr:g}", "--val-fraction", "0", "--precision", "fp32"]
     command_output([*maskwright, "train", train, "--out", str(run), "--model", name, *network, *same])
     scores = json.loads(command_output([*maskwright, "evaluate", str(run), test, "--json"]))
     return {"miou": scores["miou"], "boundary_f1": scores["mean_boundary_f1"], "iou": scores["iou"], "run": str(run)}

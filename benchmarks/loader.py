@@ -53,7 +53,7 @@ def ours(folder: Path, operations: str, cores: int, seconds: float, decode: bool
     dataset = open_dataset(folder)
     loader = Loader(
         Store(dataset, Preparation(), 0 if decode else 2**33), dataset.samples, augmentation=OPERATIONS[operations],
-        crop=(CROP, CROP), batch=BATCH, class_share=0.0, seed=0, mean=110.0, std=55.0, workers=cores,
+        crop=(CROP, CROP), batch=BATCH, class_fraction=0.0, seed=0, mean=110.0, std=55.0, workers=cores,
     )  # fmt: skip
     with loader.ahead(0) as batches:
         for _ in range(2 * IMAGES // BATCH + 2):
@@ -78,11 +78,11 @@ def training(folder: Path, steps: int) -> dict[str, float]:
 
     keep_freed_memory()
     prepared = prepare(folder, Settings(training=Training(steps=100)))
-    settings, facts = prepared.plan.training, prepared.facts
+    settings, fingerprint = prepared.plan.training, prepared.fingerprint
     loader = Loader(
-        prepared.store, prepared.shares.training.samples, augmentation=prepared.plan.settings.augmentation,
-        crop=settings.crop, batch=settings.batch, class_share=settings.class_share,
-        seed=0, mean=float(np.mean(facts.mean)), std=float(np.mean(facts.std)),
+        prepared.store, prepared.splits.training.samples, augmentation=prepared.plan.settings.augmentation,
+        crop=settings.crop, batch=settings.batch, class_fraction=settings.class_fraction,
+        seed=0, mean=float(np.mean(fingerprint.mean)), std=float(np.mean(fingerprint.std)),
     )  # fmt: skip
     network = prepared.segmenter.train()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -24,8 +24,11 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import load_file
 
-RENAMED = {"facts": "fingerprint"}
-"""Keys of the older build's JSON, and what the newer one calls them."""
+RENAMED = {
+    "val_share": "val_fraction", "class_share": "class_fraction", "thick_share": "thick_fraction",
+    "image_share": "image_fraction",
+}  # fmt: skip
+"""Keys of the older build's JSON, and what the newer one calls them; it prints both for one version."""
 FOLDERS = ("images", "masks", "labels", "valid")
 
 
@@ -48,11 +51,11 @@ def results(src: Path, home: Path, data: Path, steps: int) -> dict[str, Any]:
     out = home / "run"
     plan = json.loads(run(src, home, "plan", data, "--steps", steps, "--json"))
     values = {
-        f"{section}.{name}": decision["value"]
+        f"{section}.{RENAMED.get(name, name)}": decision["value"]
         for section, names in plan["decisions"].items()
         for name, decision in names.items()
     }
-    facts = plan.get("facts") or plan[RENAMED["facts"]]
+    fingerprint = plan.get("fingerprint") or {RENAMED.get(key, key): value for key, value in plan["facts"].items()}
     run(src, home, "train", data, "--steps", steps, "--out", out)
     weights = load_file(out / "model.safetensors")
     scores = json.loads(run(src, home, "evaluate", out, data, "--json"))
@@ -61,7 +64,7 @@ def results(src: Path, home: Path, data: Path, steps: int) -> dict[str, Any]:
     findings = json.loads(run(src, home, "check", data, "--json"))
     return {
         "plan": values,
-        "fingerprint": facts,
+        "fingerprint": fingerprint,
         "weights": weights,
         "scores": scores,
         "masks": masks,
@@ -77,7 +80,7 @@ def difference(old: Any, new: Any, where: str = "") -> str | None:
         found = (difference(value, new[key], f"{where}.{key}" if where else str(key)) for key, value in old.items())
         return next((one for one in found if one is not None), None)
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        found = (difference(a, b, f"{where}[{place}]") for place, (a, b) in enumerate(zip(old, new, strict=True)))
+        found = (difference(a, b, f"{where}[{number}]") for number, (a, b) in enumerate(zip(old, new, strict=True)))
         return next((one for one in found if one is not None), None)
     if isinstance(old, np.ndarray) and isinstance(new, np.ndarray):
         same = old.dtype == new.dtype and old.shape == new.shape and old.tobytes() == new.tobytes()
@@ -133,8 +136,8 @@ def main() -> int:
         temporary = Path(folder)
         if options.data:
             sets = {
-                f"{path.parent.name}/{path.name}": subset(path, options.images, temporary / "data" / str(place))
-                for place, path in enumerate(options.data)
+                f"{path.parent.name}/{path.name}": subset(path, options.images, temporary / "data" / str(number))
+                for number, path in enumerate(options.data)
             }
         else:
             run(options.old.resolve(), temporary, "demo", "--images-only", "--out", temporary / "made")
@@ -143,9 +146,9 @@ def main() -> int:
                 path.parent.name: subset(path, options.images, temporary / "data" / path.parent.name) for path in made
             }
         print(f"{'data':<16} {'compared':<12} {'values':>7}  difference")
-        for place, (title, data) in enumerate(sets.items()):
+        for number, (title, data) in enumerate(sets.items()):
             old, new = (
-                results(src.resolve(), temporary / side / str(place), data, options.steps)
+                results(src.resolve(), temporary / side / str(number), data, options.steps)
                 for side, src in (("old", options.old), ("new", options.new))
             )
             for name, count, found in compared(old, new):

@@ -110,8 +110,18 @@ def test_a_plan_is_shown_without_training(discs: Path, tmp_path: Path) -> None:
     assert "compact" in shown.stdout
     content = json.loads(run("plan", discs, "--minutes", "3", "--json", cwd=tmp_path).stdout)
     assert content["decisions"]["training"]["minutes"] == {"value": 3.0, "reason": "you said so", "source": "given"}
-    assert content["facts"]["channels"] == 3
+    assert content["fingerprint"]["channels"] == 3
+    assert content["facts"]["class_share"] == content["fingerprint"]["class_fraction"]
+    assert content["decisions"]["training"]["val_share"] == content["decisions"]["training"]["val_fraction"]
+    assert content["outlook"] == content["time_estimate"]
     assert [path.name for path in tmp_path.iterdir()] == ["discs"]
+
+
+def test_former_names_of_options_are_accepted_with_a_warning(discs: Path, tmp_path: Path) -> None:
+    shown = run("plan", discs, "--steps", "3", "--json", "--val-share", "0.3", "--class-share=0.5", cwd=tmp_path)
+    training = json.loads(shown.stdout)["decisions"]["training"]
+    assert (training["val_fraction"]["value"], training["class_fraction"]["value"]) == (0.3, 0.5)
+    assert "warning: --val-share is now called --val-fraction" in shown.stderr
 
 
 def test_the_classic_recipe_runs_and_is_remembered(discs: Path, tmp_path: Path) -> None:

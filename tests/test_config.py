@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from maskwright.config import Augmentation, Preparation, Settings, Training, load_recipe, recipe_names
-from maskwright.errors import SettingError
+from maskwright.errors import InputWarning, SettingError
 
 
 def test_settings_survive_a_dictionary() -> None:
@@ -79,3 +79,15 @@ def test_every_setting_is_explained() -> None:
         for field in dataclasses.fields(section):
             following = source.split(f"    {field.name}:", 1)[1].splitlines()[1]
             assert following.strip().startswith('"""'), f"{section.__name__}.{field.name}"
+
+
+def test_a_recipe_may_use_former_names_for_one_version(tmp_path: Path) -> None:
+    path = tmp_path / "old.toml"
+    path.write_text("[training]\nval_share = 0.2\nclass_share = 0.5\n")
+    with pytest.warns(InputWarning, match="is now called") as told:
+        settings = load_recipe(str(path))
+    assert settings.training == Training(val_fraction=0.2, class_fraction=0.5)
+    assert len(told) == 2
+    path.write_text("[training]\nval_share = 0.2\nval_fraction = 0.3\n")
+    with pytest.warns(InputWarning), pytest.raises(SettingError, match="expected val_fraction alone"):
+        load_recipe(str(path))

@@ -1,7 +1,7 @@
 """Every setting, once: these frozen dataclasses are the TOML recipe, the command-line options and what a run remembers.
 
-A setting that is None is left to the plan (`planning/plan.py`), or is off where the comment says so. Contradictions are
-refused when a section is made. The text under a field is its `--help`.
+A setting that is None is left to the plan (`planning/rules.py`), or is off where the comment says so. Contradictions
+are refused when a section is made. The text under a field is its `--help`.
 """
 
 from __future__ import annotations
@@ -9,18 +9,21 @@ from __future__ import annotations
 import dataclasses
 import re
 import tomllib
+import warnings
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
-from maskwright.errors import SettingError
+from maskwright.errors import InputWarning, SettingError
 
 Normalization = Literal["data", "image", "unit", "imagenet", "weights"]
 Border = Literal["reflect", "nearest", "constant"]
+RENAMED_SETTINGS = {"val_share": "val_fraction", "class_share": "class_fraction"}
+"""Former names of settings, which recipes, plans of old runs and the command line still accept."""
 RECIPES = Path(__file__).parent / "recipes"
-VAL_SHARE, CACHE, SEED = 0.1, 2.0, 0
-"""Values of `val_share`, `cache` and `seed` where they are not given: the only ones that are needed before there is a
-plan, because the plan goes by samples that are split and read already."""
+VAL_FRACTION, CACHE, SEED = 0.1, 2.0, 0
+"""Values of `val_fraction`, `cache` and `seed` where they are not given: the only ones that are needed before there is
+a plan, because the plan goes by samples that are split and read already."""
 
 
 def _require(holds: bool, name: str, value: object, expected: str) -> None:
@@ -196,7 +199,7 @@ class Training:
     """Fraction of the truth that cross-entropy spreads over all classes, for example 0.1."""
     class_weighting: float | None = None
     """Exponent of inverse class frequency as a weight in cross-entropy: 0 is off, 0.5 is mild, 1 is full."""
-    class_share: float | None = None
+    class_fraction: float | None = None
     """Fraction of views centred on a pixel of a random class, so that rare classes are seen."""
     gradient_clip: float | None = None
     """Largest gradient norm; 0 is off."""
@@ -213,7 +216,7 @@ class Training:
     sources: str | None = None
     """In a labelling project: which labels count, as human,script; of human, script and model-accepted. All by default;
     pixels of others are then unlabelled."""
-    val_share: float | None = None
+    val_fraction: float | None = None
     """Fraction of the training samples held out for validation."""
     seed: int | None = None
     """Seed of every random draw."""
@@ -246,7 +249,7 @@ class Training:
         _in_range(self, "weight_decay", 0, 10)
         _in_range(self, "label_smoothing", 0, 0.9)
         _in_range(self, "class_weighting", 0, 1)
-        _in_range(self, "class_share", 0, 1)
+        _in_range(self, "class_fraction", 0, 1)
         _in_range(self, "gradient_clip", 0, 1e6)
         _in_range(self, "ema", 0, 0.99999)
         _in_range(self, "minutes", 0.05, 60 * 24 * 365)
@@ -254,7 +257,7 @@ class Training:
         _in_range(self, "folds", 2, 100)
         _in_range(self, "validate_every", 1, 10**9)
         _in_range(self, "progressive", 0, 0.9)
-        _in_range(self, "val_share", 0, 0.9)
+        _in_range(self, "val_fraction", 0, 0.9)
         for source in () if self.sources is None else self.sources.split(","):
             _require(source in SOURCES, "sources", self.sources, f"some of {', '.join(SOURCES)}, with commas between")
         _in_range(self, "seed", 0, 2**63 - 1)
@@ -293,6 +296,10 @@ class Settings:
             given = content.get(name, {})
             if not isinstance(given, dict):
                 raise SettingError(f"{source}: [{name}] is {given!r}. Expected a section of settings.")
+            for old in RENAMED_SETTINGS.keys() & given.keys():
+                new = RENAMED_SETTINGS[old]
+                _require(new not in given, old, given[old], f"{new} alone, which {old} is called now")
+            given = {RENAMED_SETTINGS.get(key, key): value for key, value in given.items()}
             hints = get_type_hints(section)
             _refuse_unknown(set(given), set(hints), f"{source}: setting in [{name}]", source)
             made[name] = section(**{key: _typed(value, hints[key], f"{source}: {key}") for key, value in given.items()})
@@ -352,6 +359,10 @@ def load_recipe(name: str) -> Settings:
         ) from None
     except (OSError, ValueError) as error:
         raise SettingError(f"{path} cannot be read as TOML: {error}.") from None
+    for section in content.values():
+        for old in RENAMED_SETTINGS.keys() & section if isinstance(section, dict) else ():
+            text = f"{path}: {old} is now called {RENAMED_SETTINGS[old]}; the old name will go with the next version."
+            warnings.warn(text, InputWarning, stacklevel=2)
     return Settings.from_dict(content, str(path))
 
 
@@ -368,22 +379,17 @@ def _refuse_unknown(given: set[str], known: set[str], what: str, source: str) ->
 def _typed(value: Any, hint: Any, what: str) -> Any:
     """A TOML value as the type its field declares, or a SettingError that says both."""
     for option in get_args(hint) if type(None) in get_args(hint) else (hint,):
-        if option is type(None):
-            continue
         origin, arguments = get_origin(option), get_args(option)
-        if origin is Literal:
-            if value in arguments:
-                return value
-        elif origin is tuple:
-            kinds = list(arguments)
-            if isinstance(value, list | tuple):
-                if len(kinds) == 2 and kinds[1] is Ellipsis:
-                    kinds = [kinds[0]] * len(value)
-                if len(kinds) == len(value):
-                    return tuple(_typed(item, kind, what) for item, kind in zip(value, kinds, strict=True))
-        elif origin is dict:
-            if isinstance(value, dict):
-                return value
+        if origin is Literal and value in arguments:
+            return value
+        if origin is tuple and isinstance(value, list | tuple):
+            types = list(arguments)
+            if len(types) == 2 and types[1] is Ellipsis:
+                types = [types[0]] * len(value)
+            if len(types) == len(value):
+                return tuple(_typed(item, one, what) for item, one in zip(value, types, strict=True))
+        elif origin is dict and isinstance(value, dict):
+            return value
         elif option is float and isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
         elif type(value) is option:

@@ -43,7 +43,7 @@ def run_demo(out: Path, minutes: float, started: float) -> dict[str, Any]:
     (data,) = generate(out, ("street",))
     run = runs.fresh_folder(out, "run")
     prepared = session.prepare(data / "train", given, say=console.say)
-    console.say(f"Training for {minutes:g} minutes; {prepared.shares.how}. Run folder: {run}")
+    console.say(f"Training for {minutes:g} minutes; {prepared.splits.how}. Run folder: {run}")
     with console.training() as show:
         done = session.start(run, prepared, started=started, show=show)
     if not done.finished:

@@ -34,14 +34,14 @@ def make_loader(
     folder: Path,
     augmentation: Augmentation = VIEWS,
     budget: float = 1e9,
-    class_share: float = 0.5,
+    class_fraction: float = 0.5,
     seed: int = 5,
     **options: Any,
 ) -> Loader:
     dataset = open_dataset(folder)
     given: dict[str, Any] = {"crop": (24, 32), "batch": 3, "mean": 100.0, "std": 50.0} | options
     store = Store(dataset, Preparation(), budget)
-    return Loader(store, dataset.samples, augmentation=augmentation, class_share=class_share, seed=seed, **given)
+    return Loader(store, dataset.samples, augmentation=augmentation, class_fraction=class_fraction, seed=seed, **given)
 
 
 def digest(batch: Batch) -> str:
@@ -123,8 +123,8 @@ def test_without_ranges_a_view_is_a_crop_in_native_values(discs: Path) -> None:
 
 
 def test_class_centred_views_show_the_rare_class_more(discs: Path) -> None:
-    def shares(class_share: float) -> float:
-        loader = make_loader(discs, Augmentation(zoom=(4.0, 4.0)), class_share=class_share)
+    def shares(class_fraction: float) -> float:
+        loader = make_loader(discs, Augmentation(zoom=(4.0, 4.0)), class_fraction=class_fraction)
         return float(np.mean([(loader.view(step, 0).mask == 1).mean() for step in range(60)]))
 
     assert shares(1.0) > 1.3 * shares(0.0)
@@ -195,7 +195,7 @@ def test_a_batch_of_one_is_mixed_too(painted: Path) -> None:
 
 
 def test_whole_images_are_shown_whole(painted: Path) -> None:
-    loader = make_loader(painted, Augmentation(whole_image=True), crop=(20, 30), class_share=1.0)
+    loader = make_loader(painted, Augmentation(whole_image=True), crop=(20, 30), class_fraction=1.0)
     for step in range(5):
         view = loader.view(step, 0)
         # 40 x 50 pixels fit into 20 x 30 at half their size, beside unlabelled columns.
@@ -258,7 +258,7 @@ def test_a_transforms_chance_is_the_places_own(discs: Path) -> None:
 
 @pytest.mark.parametrize("workers", [1, 4])
 def test_a_failing_worker_is_reported_with_its_sample(discs: Path, workers: int) -> None:
-    loader = make_loader(discs, budget=0, class_share=0.0, workers=workers)
+    loader = make_loader(discs, budget=0, class_fraction=0.0, workers=workers)
     broken = loader.samples[3]
     broken.image.path.write_bytes(broken.image.path.read_bytes()[:200])
     with loader.ahead(0) as batches:

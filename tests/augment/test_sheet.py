@@ -51,7 +51,7 @@ def make_loader(folder: Path, augmentation: Augmentation) -> Loader:
     dataset = open_dataset(folder)
     return Loader(
         Store(dataset, Preparation(), 1e9), dataset.samples, augmentation=augmentation, crop=(40, 40), batch=2,
-        class_share=0.0, seed=0, mean=0.0, std=1.0,
+        class_fraction=0.0, seed=0, mean=0.0, std=1.0,
     )  # fmt: skip
 
 

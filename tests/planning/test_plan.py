@@ -14,17 +14,18 @@ from maskwright.config import Augmentation, Preparation, Settings, Training
 from maskwright.datasets.formats import open_dataset
 from maskwright.errors import RunError, SettingError
 from maskwright.planning.decisions import Budget, ResolvedTraining, Weights
-from maskwright.planning.fingerprint import Facts, gather
-from maskwright.planning.plan import Plan, make_plan
+from maskwright.planning.fingerprint import Fingerprint, take_fingerprint
+from maskwright.planning.plan import Plan
+from maskwright.planning.rules import make_plan
 from maskwright.training.probe import step_seconds
 
-FACTS = Facts(
-    images=20, looked_at=20, channels=1, dtype="uint8", height=(512, 512, 512), width=(512, 512, 512),
-    mean=(120.0,), std=(40.0,), class_share=(0.2, 0.8), unlabelled=0.0, thick_share=(0.3, 0.9),
-    upside_down=0.02, left_right=0.02, device="cpu", cores=2,
+FINGERPRINT = Fingerprint(
+    images=20, channels=1, dtype="uint8", height=(512, 512, 512), width=(512, 512, 512),
+    mean=(120.0,), std=(40.0,), class_fraction=(0.2, 0.8), thick_fraction=(0.3, 0.9),
+    upside_down=0.02, left_right=0.02,
 )  # fmt: skip
 
-COARSE = replace(FACTS, thick_share=(0.8, 0.9))
+COARSE = replace(FINGERPRINT, thick_fraction=(0.8, 0.9))
 
 
 OFF = {
@@ -35,7 +36,7 @@ OFF = {
 
 
 def test_every_open_setting_is_decided_with_a_reason() -> None:
-    plan = make_plan(Settings(), FACTS)
+    plan = make_plan(Settings(), FINGERPRINT)
     for section in ("training", "augmentation"):
         decided = {
             field.name for field in fields(getattr(plan.settings, section))
@@ -47,7 +48,9 @@ def test_every_open_setting_is_decided_with_a_reason() -> None:
 
 
 def test_what_is_given_stands() -> None:
-    plan = make_plan(Settings(training=Training(steps=5, lr=0.5), augmentation=Augmentation(rotation=90.0)), FACTS)
+    plan = make_plan(
+        Settings(training=Training(steps=5, lr=0.5), augmentation=Augmentation(rotation=90.0)), FINGERPRINT
+    )
     assert plan.settings.training.lr == 0.5
     assert plan.settings.training.minutes is None
     assert plan.decisions["training"]["lr"].source == "given"
@@ -55,41 +58,41 @@ def test_what_is_given_stands() -> None:
 
 
 def test_upright_scenes_are_not_turned() -> None:
-    level = make_plan(Settings(), FACTS).settings.augmentation
+    level = make_plan(Settings(), FINGERPRINT).settings.augmentation
     assert level.flip_vertical
     assert level.quarter_turns
-    upright = make_plan(Settings(), replace(FACTS, upside_down=0.6)).settings.augmentation
+    upright = make_plan(Settings(), replace(FINGERPRINT, upside_down=0.6)).settings.augmentation
     assert not upright.flip_vertical
     assert not upright.quarter_turns
     assert upright.flip_horizontal
 
 
 def test_a_class_that_is_never_upside_down_tells_what_is_up() -> None:
-    plan = make_plan(Settings(), replace(FACTS, upright=(0.05, 0.4)))
+    plan = make_plan(Settings(), replace(FINGERPRINT, upright=(0.05, 0.4)))
     assert not plan.settings.augmentation.flip_vertical
     assert not plan.settings.augmentation.quarter_turns
     assert plan.settings.augmentation.flip_horizontal
     reason = plan.decisions["augmentation"]["flip_vertical"].reason
     assert reason == "class 1 lies differently in images turned upside down (0.40), more than by chance"
-    assert make_plan(Settings(), replace(FACTS, upright=(0.1, 0.1))).settings.augmentation.flip_vertical
+    assert make_plan(Settings(), replace(FINGERPRINT, upright=(0.1, 0.1))).settings.augmentation.flip_vertical
 
 
 def test_left_and_right_classes_are_not_mirrored() -> None:
-    plan = make_plan(Settings(), replace(FACTS, mirror_image=(1, 0)))
+    plan = make_plan(Settings(), replace(FINGERPRINT, mirror_image=(1, 0)))
     assert not plan.settings.augmentation.flip_horizontal
     assert not plan.settings.augmentation.flip_vertical, "a flip is a mirror image, a turn is not"
     assert plan.settings.augmentation.quarter_turns
     assert not plan.settings.training.tta
     assert "classes 0 and 1 are each other's mirror image" in plan.decisions["augmentation"]["flip_vertical"].reason
     mirrored = Settings(augmentation=Augmentation(flip_horizontal=True))
-    assert make_plan(mirrored, replace(FACTS, mirror_image=(1, 0))).settings.augmentation.flip_horizontal
+    assert make_plan(mirrored, replace(FINGERPRINT, mirror_image=(1, 0))).settings.augmentation.flip_horizontal
 
 
 def test_large_images_of_coarse_classes_are_seen_smaller() -> None:
     def planned(side: int, *iou: float) -> Training:
         sides = (side, side, side)
-        facts = replace(FACTS, height=sides, width=sides, shrunk_iou=iou)
-        return make_plan(Settings(), facts).settings.training
+        fingerprint = replace(FINGERPRINT, height=sides, width=sides, shrunk_iou=iou)
+        return make_plan(Settings(), fingerprint).settings.training
 
     assert (planned(1000, 0.98, 0.96).scale, planned(1000, 0.98, 0.96).crop) == (0.5, (512, 512))
     assert (planned(2000, 0.99, 0.98).scale, planned(2000, 0.99, 0.98).crop) == (0.25, (1024, 1024))
@@ -108,21 +111,21 @@ def test_without_time_to_see_large_images_they_are_reduced() -> None:
     assert "there is time to see images 2.0 times at their own size; reduced to 0.5" in decision.reason
     assert decision.source == "machine"
 
-    def scale(facts: Facts, given: float | None = None) -> float | None:
-        return make_plan(Settings(training=Training(steps=100, scale=given)), facts).settings.training.scale
+    def scale(fingerprint: Fingerprint, given: float | None = None) -> float | None:
+        return make_plan(Settings(training=Training(steps=100, scale=given)), fingerprint).settings.training.scale
 
     assert scale(photos) == 0.5, "a budget of steps counts alike, whatever the machine"
     assert scale(photos, 1.0) == 1.0, "what is given stands"
     views = Training(steps=100, crop=(256, 256))
     assert make_plan(Settings(training=views), photos).settings.training.scale == 1.0, "these views are meant so"
     assert scale(replace(photos, shrunk_iou=(0.89, 0.8))) == 1.0, "the masks would lose too much"
-    assert scale(replace(photos, thick_share=(0.95, 0.5))) == 1.0, "a class is fine"
+    assert scale(replace(photos, thick_fraction=(0.95, 0.5))) == 1.0, "a class is fine"
     assert scale(replace(photos, width=(470, 470, 470))) == 1.0, "little would be left of them"
     assert scale(replace(photos, images=4)) == 1.0
 
 
 def test_fine_classes_get_half_of_the_resolution_where_there_is_time() -> None:
-    fine = replace(FACTS, thick_share=(0.95, 0.5))
+    fine = replace(FINGERPRINT, thick_fraction=(0.95, 0.5))
 
     def planned(seconds: float) -> Plan:
         return make_plan(Settings(training=Training(minutes=10)), fine, step_seconds=lambda training: seconds)
@@ -139,19 +142,19 @@ def test_fine_classes_get_half_of_the_resolution_where_there_is_time() -> None:
     assert make_plan(Settings(training=Training(steps=500)), fine).settings.training.model == "compact-2"
     assert make_plan(Settings(training=Training(steps=499)), fine).settings.training.model == "compact-4"
     assert make_plan(Settings(training=Training(steps=250, batch=16)), fine).settings.training.model == "compact-2"
-    rare = replace(fine, image_share=(1.0, 0.1))
+    rare = replace(fine, image_fraction=(1.0, 0.1))
     assert make_plan(Settings(training=Training(steps=4999)), rare).settings.training.model == "compact-4"
     assert make_plan(Settings(training=Training(steps=5000)), rare).settings.training.model == "compact-2"
     given = Settings(training=Training(steps=10, model="compact-2"))
     assert make_plan(given, fine).settings.training.model == "compact-2"
-    absent = replace(fine, thick_share=(0.95, 0.8, 0.0), class_share=(0.2, 0.8, 0.0))
+    absent = replace(fine, thick_fraction=(0.95, 0.8, 0.0), class_fraction=(0.2, 0.8, 0.0))
     assert make_plan(Settings(), absent).settings.training.model == "compact-4", "what does not occur is not fine"
 
 
 def test_views_are_not_much_larger_than_the_images() -> None:
     def zoom(side: int) -> tuple[float, float] | None:
         sides = (side, side, side)
-        return make_plan(Settings(), replace(FACTS, height=sides, width=sides)).settings.augmentation.zoom
+        return make_plan(Settings(), replace(FINGERPRINT, height=sides, width=sides)).settings.augmentation.zoom
 
     assert zoom(512) == (0.66, 1.5)
     assert zoom(320) == (0.8, 1.5)
@@ -159,12 +162,12 @@ def test_views_are_not_much_larger_than_the_images() -> None:
 
 
 def test_predictions_are_averaged_where_mirrored_images_are_plausible_both_ways() -> None:
-    assert make_plan(Settings(), FACTS).settings.training.tta
-    assert not make_plan(Settings(), replace(FACTS, upside_down=0.6)).settings.training.tta
-    assert not make_plan(Settings(), replace(FACTS, left_right=0.6)).settings.training.tta
+    assert make_plan(Settings(), FINGERPRINT).settings.training.tta
+    assert not make_plan(Settings(), replace(FINGERPRINT, upside_down=0.6)).settings.training.tta
+    assert not make_plan(Settings(), replace(FINGERPRINT, left_right=0.6)).settings.training.tta
 
 
-def test_facts_tell_what_smaller_masks_keep(tmp_path: Path) -> None:
+def test_the_fingerprint_tells_what_smaller_masks_keep(tmp_path: Path) -> None:
     mask = np.zeros((64, 64), np.uint8)
     mask[16:48, 16:48] = 1
     lines = np.zeros((64, 64), np.uint8)
@@ -175,17 +178,13 @@ def test_facts_tell_what_smaller_masks_keep(tmp_path: Path) -> None:
         masks.mkdir()
         cv2.imwrite(str(images / "a.png"), one * 100 + 50)
         cv2.imwrite(str(masks / "a.png"), one)
-    facts = {}
+    fingerprint = {}
     for name in ("square", "lines"):
         dataset = open_dataset(tmp_path / name)
         store = Store(dataset, Preparation(), 10**8)
-        facts[name] = gather(store, dataset.samples, dataset.classes, "cpu")
-    assert facts["square"].shrunk_iou == (1.0, 1.0)
-    assert facts["lines"].shrunk_iou[0] <= 0.5
-    assert facts["square"].region_pixels == (64 * 64 - 32 * 32, 32 * 32)
-    assert facts["lines"].region_pixels == (64, 64)
-    assert (facts["square"].low, facts["square"].middle, facts["square"].high) == ((50,), (50,), (150,))
-    assert facts["square"].groups == 0
+        fingerprint[name] = take_fingerprint(store, dataset.samples, dataset.classes, "cpu")
+    assert fingerprint["square"].shrunk_iou == (1.0, 1.0)
+    assert fingerprint["lines"].shrunk_iou[0] <= 0.5
 
 
 def test_validation_images_that_repeat_training_images_are_counted_and_named(tmp_path: Path) -> None:
@@ -205,20 +204,21 @@ def test_validation_images_that_repeat_training_images_are_counted_and_named(tmp
     training, held = open_dataset(tmp_path / "train"), open_dataset(tmp_path / "held")
     store, said = Store(training, Preparation(), 10**8), list[str]()
     validation = Store(held, Preparation(), 10**8, like=store), held.samples
-    facts = gather(store, training.samples, training.classes, "cpu", validation, said.append)
-    assert facts.near_duplicates == 1
+    take_fingerprint(store, training.samples, training.classes, "cpu", validation, said.append)
+    assert len(said) == 1
     assert "1 of 2 validation images nearly repeat a training image: copy (cliff)." in said[0]
-    assert gather(store, training.samples, training.classes, "cpu").near_duplicates == 0
+    take_fingerprint(store, training.samples, training.classes, "cpu", None, said.append)
+    assert len(said) == 1
 
 
 def test_a_plan_survives_its_file(tmp_path: Path) -> None:
-    plan = make_plan(Settings(training=Training(minutes=3)), FACTS, step_seconds=lambda training: 0.5)
+    plan = make_plan(Settings(training=Training(minutes=3)), FINGERPRINT, step_seconds=lambda training: 0.5)
     plan.save(tmp_path)
     again = Plan.load(tmp_path)
-    assert again.outlook == plan.outlook
+    assert again.time_estimate == plan.time_estimate
     assert again.settings == plan.settings
     assert again.rows() == plan.rows()
-    assert Facts.from_dict(again.facts) == FACTS
+    assert Fingerprint.from_dict(again.fingerprint) == FINGERPRINT
 
 
 def test_a_missing_plan_is_named(tmp_path: Path) -> None:
@@ -228,26 +228,26 @@ def test_a_missing_plan_is_named(tmp_path: Path) -> None:
 
 def test_imagenet_statistics_need_three_channels() -> None:
     with pytest.raises(SettingError, match=r"is for 3 channels, and the images have 1"):
-        make_plan(Settings(training=Training(normalization="imagenet")), FACTS)
+        make_plan(Settings(training=Training(normalization="imagenet")), FINGERPRINT)
 
 
 def test_without_a_budget_a_length_is_proposed_from_the_time_of_a_step() -> None:
-    plan = make_plan(Settings(), FACTS, step_seconds=lambda training: 0.165)
+    plan = make_plan(Settings(), FINGERPRINT, step_seconds=lambda training: 0.165)
     assert plan.settings.training.minutes == 10  # 3,000 steps of 0.165 s in 85 % of the time
     assert plan.decisions["training"]["minutes"].source == "machine"
-    assert plan.outlook is not None
-    assert plan.outlook.steps == 3090
-    assert make_plan(Settings(), FACTS, step_seconds=lambda training: 0.001).settings.training.minutes == 2
-    assert make_plan(Settings(), FACTS, step_seconds=lambda training: 100.0).settings.training.minutes == 60
+    assert plan.time_estimate is not None
+    assert plan.time_estimate.steps == 3090
+    assert make_plan(Settings(), FINGERPRINT, step_seconds=lambda training: 0.001).settings.training.minutes == 2
+    assert make_plan(Settings(), FINGERPRINT, step_seconds=lambda training: 100.0).settings.training.minutes == 60
 
 
 def test_a_budget_too_short_for_the_machine_is_said() -> None:
     given = Settings(training=Training(minutes=1))
-    short = make_plan(given, FACTS, step_seconds=lambda training: 2.0).outlook
+    short = make_plan(given, FINGERPRINT, step_seconds=lambda training: 2.0).time_estimate
     assert short is not None
     assert short.steps == 25
     assert "1 minute are about 25 steps. That is short: expect rough masks" in short.text
-    long = make_plan(given, FACTS, step_seconds=lambda training: 0.1).outlook
+    long = make_plan(given, FINGERPRINT, step_seconds=lambda training: 0.1).time_estimate
     assert long is not None
     assert "about 510 steps." in long.text
     assert "short" not in long.text
@@ -260,23 +260,23 @@ def test_a_fast_machine_gets_a_wider_network() -> None:
         return 0.001 * float(widths[0] / 24) ** 2
 
     minutes = Settings(training=Training(minutes=10))
-    wide = make_plan(minutes, FACTS, step_seconds=seconds)
+    wide = make_plan(minutes, FINGERPRINT, step_seconds=seconds)
     assert wide.settings.training.model_options == {"widths": [72, 144, 288, 480, 672]}
-    assert wide.outlook is not None
-    assert wide.outlook.step_seconds == pytest.approx(0.009)
-    assert not make_plan(minutes, FACTS, step_seconds=lambda training: 0.2).settings.training.model_options
+    assert wide.time_estimate is not None
+    assert wide.time_estimate.step_seconds == pytest.approx(0.009)
+    assert not make_plan(minutes, FINGERPRINT, step_seconds=lambda training: 0.2).settings.training.model_options
     # What the user chose stands, and a budget of steps must not depend on the clock.
     chosen = Settings(training=Training(minutes=10, model_options={"widths": [8, 8, 8, 8, 8]}))
-    assert make_plan(chosen, FACTS, step_seconds=seconds).settings.training.model_options == {"widths": [8] * 5}
-    steps = make_plan(Settings(training=Training(steps=10)), FACTS, step_seconds=seconds)
+    assert make_plan(chosen, FINGERPRINT, step_seconds=seconds).settings.training.model_options == {"widths": [8] * 5}
+    steps = make_plan(Settings(training=Training(steps=10)), FINGERPRINT, step_seconds=seconds)
     assert not steps.settings.training.model_options
-    assert steps.outlook is not None
-    assert steps.outlook.minutes == pytest.approx(10 * 0.001 / 60 / 0.85)
+    assert steps.time_estimate is not None
+    assert steps.time_estimate.minutes == pytest.approx(10 * 0.001 / 60 / 0.85)
 
 
 def test_a_plan_like_another_decides_as_it_did() -> None:
-    first = make_plan(Settings(training=Training(steps=10)), FACTS)
-    other = replace(FACTS, thick_share=(0.9, 0.9), upside_down=0.5)
+    first = make_plan(Settings(training=Training(steps=10)), FINGERPRINT)
+    other = replace(FINGERPRINT, thick_fraction=(0.9, 0.9), upside_down=0.5)
     given = Settings(training=Training(steps=20))
     assert make_plan(given, other).settings.training.model == "compact-4"
     plan = make_plan(given, other, like=first)
@@ -284,16 +284,16 @@ def test_a_plan_like_another_decides_as_it_did() -> None:
     assert plan.settings.training.tta
     assert plan.settings.training.steps == 20
     assert plan.decisions["augmentation"] == first.decisions["augmentation"]
-    assert plan.facts == other.to_dict()
+    assert plan.fingerprint == other.to_dict()
 
 
 def test_views_are_halved_first_where_that_was_measured_to_gain() -> None:
-    def progressive(*, weights: Weights | None = None, facts: Facts = COARSE, **given: Any) -> float | None:
+    def progressive(*, weights: Weights | None = None, fingerprint: Fingerprint = COARSE, **given: Any) -> float | None:
         training = Training(steps=10, **given)
-        return make_plan(Settings(training=training), facts, weights=weights).settings.training.progressive
+        return make_plan(Settings(training=training), fingerprint, weights=weights).settings.training.progressive
 
     assert progressive(crop=(256, 256)) == 0.4
-    assert progressive(crop=(256, 256), facts=FACTS) == 0
+    assert progressive(crop=(256, 256), fingerprint=FINGERPRINT) == 0
     assert progressive(crop=(96, 256)) == 0
     assert progressive(crop=(256, 256), model="fcn8s") == 0
     assert progressive(crop=(256, 256), weights=Weights(normalized=False, encoder=False)) == 0
@@ -305,27 +305,27 @@ def test_halved_views_make_steps_faster_and_more() -> None:
         return 1.0 if training.crop == (256, 256) else 0.25
 
     given = Training(minutes=10, crop=(256, 256))
-    whole = make_plan(Settings(training=replace(given, progressive=0.0)), FACTS, step_seconds=seconds)
-    halved = make_plan(Settings(training=replace(given, progressive=0.4)), FACTS, step_seconds=seconds)
-    assert whole.outlook is not None
-    assert halved.outlook is not None
-    assert whole.outlook.steps == 510
-    assert halved.outlook.steps == 1122  # 204 s of steps of 1/4 s, 306 s of 1 s
+    whole = make_plan(Settings(training=replace(given, progressive=0.0)), FINGERPRINT, step_seconds=seconds)
+    halved = make_plan(Settings(training=replace(given, progressive=0.4)), FINGERPRINT, step_seconds=seconds)
+    assert whole.time_estimate is not None
+    assert halved.time_estimate is not None
+    assert whole.time_estimate.steps == 510
+    assert halved.time_estimate.steps == 1122  # 204 s of steps of 1/4 s, 306 s of 1 s
     given = Training(steps=1000, crop=(256, 256), progressive=0.4)
-    steps = make_plan(Settings(training=given), FACTS, step_seconds=seconds).outlook
+    steps = make_plan(Settings(training=given), FINGERPRINT, step_seconds=seconds).time_estimate
     assert steps is not None
     assert steps.minutes == pytest.approx((400 / 4 + 600) / 60 / 0.85)
 
 
 def test_bfloat16_is_for_machines_that_have_it() -> None:
     for has, precision in ((True, "bf16"), (False, "fp32")):
-        plan = make_plan(Settings(training=Training(steps=1)), replace(FACTS, bfloat16=has))
+        plan = make_plan(Settings(training=Training(steps=1)), replace(FINGERPRINT, bfloat16=has))
         assert plan.settings.training.precision == precision
         assert plan.decisions["training"]["precision"].source == "machine"
 
 
 def test_the_time_of_a_step_is_measured_without_touching_chance() -> None:
-    training = make_plan(Settings(training=Training(crop=(64, 64), steps=1)), FACTS).training
+    training = make_plan(Settings(training=Training(crop=(64, 64), steps=1)), FINGERPRINT).training
     state = torch.get_rng_state()
     small = step_seconds(training, 1, 2, torch.device("cpu"))
     larger = step_seconds(replace(training, crop=(384, 384)), 1, 2, torch.device("cpu"))
@@ -337,19 +337,19 @@ def test_the_time_of_a_step_is_measured_without_touching_chance() -> None:
 
 @pytest.mark.parametrize(("model", "lr"), [("unet", 1e-4), ("fcn8s", 1e-3), ("fcn-flat", 1e-3), ("compact-2", 3e-3)])
 def test_the_rate_fits_the_network(model: str, lr: float) -> None:
-    assert make_plan(Settings(training=Training(model=model)), FACTS).settings.training.lr == lr
+    assert make_plan(Settings(training=Training(model=model)), FINGERPRINT).settings.training.lr == lr
 
 
 def test_the_resolved_training_leaves_nothing_open(tmp_path: Path) -> None:
-    plan = make_plan(Settings(training=Training(steps=5, loss="dice", seed=7)), FACTS)
+    plan = make_plan(Settings(training=Training(steps=5, loss="dice", seed=7)), FINGERPRINT)
     assert all(getattr(plan.training, one.name) is not None for one in fields(ResolvedTraining))
     assert plan.training.label_smoothing == 0, "dice has none"
     assert (plan.training.seed, plan.training.crop, plan.budget) == (7, (256, 256), Budget(steps=5))
-    assert make_plan(Settings(), FACTS).budget == Budget(minutes=10)
+    assert make_plan(Settings(), FINGERPRINT).budget == Budget(minutes=10)
     plan.save(tmp_path)
     assert (Plan.load(tmp_path).training, Plan.load(tmp_path).budget) == (plan.training, plan.budget)
 
 
 def test_a_plan_that_leaves_something_open_is_refused() -> None:
     with pytest.raises(RunError, match=r"The plan does not say lr, ema\."):
-        ResolvedTraining.of(replace(make_plan(Settings(), FACTS).settings.training, lr=None, ema=None))
+        ResolvedTraining.of(replace(make_plan(Settings(), FINGERPRINT).settings.training, lr=None, ema=None))

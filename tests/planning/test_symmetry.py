@@ -3,17 +3,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from maskwright.planning.symmetry import PLACE, mirror_images, place, upright
+from maskwright.planning.symmetry import DESCRIPTORS, describe_region, mirror_images, upright
 
 
-def test_a_place_is_centre_size_and_colour() -> None:
+def test_a_region_is_centre_size_and_colour() -> None:
     image_HWC = np.zeros((4, 8, 2), np.uint16)
     image_HWC[..., 1] = 900
     image_HWC[0, 6:] = 100, 300
     region_HW = np.zeros((4, 8), np.uint8)
     region_HW[0, 6:] = 1
-    assert place(region_HW, image_HWC) == pytest.approx([0.75, -0.75, 2 / 32, 100, 300, 0, 0])
-    assert place(np.ones((4, 8), np.uint8), image_HWC[..., :1])[:3] == pytest.approx([0, 0, 1])
+    assert describe_region(region_HW, image_HWC) == pytest.approx([0.75, -0.75, 2 / 32, 100, 300, 0, 0])
+    assert describe_region(np.ones((4, 8), np.uint8), image_HWC[..., :1])[:3] == pytest.approx([0, 0, 1])
 
 
 def rows(center_N: np.ndarray, spread: float = 0.25) -> np.ndarray:
@@ -45,7 +45,7 @@ def test_slices_of_one_thing_are_no_rule() -> None:
 
 def test_left_and_right_are_told_by_names() -> None:
     def pairs(*names: str) -> tuple[int, ...]:
-        return mirror_images(np.full((3, len(names), PLACE), np.nan), [1.0], names)
+        return mirror_images(np.full((3, len(names), DESCRIPTORS), np.nan), [1.0], names)
 
     assert pairs("skin", "l_eye", "r_eye", "hair") == (0, 2, 1, 3)
     assert pairs("Kidney-R", "liver", "Kidney-L") == (2, 1, 0)

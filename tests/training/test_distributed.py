@@ -42,7 +42,7 @@ TRAINING = Training(
     steps=STEPS,
     lr=0.01,
     loss="ce+dice",
-    val_share=0.375,
+    val_fraction=0.375,
     ema=0.0,
     precision="fp32",
 )
@@ -98,7 +98,7 @@ def work(data: Path, run: Path) -> dict[str, np.ndarray]:
     fcn.Grouped = Grouped  # type: ignore[attr-defined]
     found = losses()
     prepared = session.prepare(data, Settings(training=TRAINING))
-    checked = validation_samples(prepared.shares.validation.samples)
+    checked = validation_samples(prepared.splits.validation.samples)
     assert len(checked) == 3
     found["shown"] = np.array([sample.id for sample in distributed.own_part(checked)])
     found["iou"] = validate(prepared.segmenter, prepared.validation_store, checked, 2).iou

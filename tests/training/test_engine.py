@@ -36,8 +36,8 @@ from maskwright.training.losses import cross_entropy, make_loss
 from maskwright.training.optim import FLOOR
 
 PLAIN = Training(
-    model="fcn-flat", model_options={"depth": 2, "width": 4}, crop=(32, 32), batch=4, steps=6, lr=0.01, val_share=0.25,
-    validate_every=3, warmup=0.25,
+    model="fcn-flat", model_options={"depth": 2, "width": 4}, crop=(32, 32), batch=4, steps=6, lr=0.01,
+    val_fraction=0.25, validate_every=3, warmup=0.25,
 )  # fmt: skip
 
 

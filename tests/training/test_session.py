@@ -31,7 +31,7 @@ from maskwright.training.checkpoint import Progress
 from maskwright.training.loop import Status
 
 TINY = Training(
-    model="compact-2", model_options={"widths": [6, 8]}, crop=(32, 32), batch=4, steps=12, lr=0.01, val_share=0.25,
+    model="compact-2", model_options={"widths": [6, 8]}, crop=(32, 32), batch=4, steps=12, lr=0.01, val_fraction=0.25,
     validate_every=4,
 )  # fmt: skip
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(maskwright.__file__).parents[1])}
@@ -49,7 +49,7 @@ def command(*arguments: str) -> list[str]:
 def tiny_options(steps: int) -> list[str]:
     return [
         "--model", "compact-2", "--model-options.widths", "6", "--model-options.widths", "8", "--crop", "32", "32",
-        "--batch", "4", "--lr", "0.01", "--val-share", "0.25", "--validate-every", "4", "--steps", str(steps),
+        "--batch", "4", "--lr", "0.01", "--val-fraction", "0.25", "--validate-every", "4", "--steps", str(steps),
     ]  # fmt: skip
 
 
@@ -207,9 +207,9 @@ def test_minutes_are_kept(discs: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert 8 < seconds < 28  # 18 s, within 10 s
     lines = [json.loads(line) for line in (tmp_path / "run" / runs.LOG).read_text().splitlines()]
-    shares = [line["share"] for line in lines if line["kind"] == "step"]
-    assert shares == sorted(shares)
-    assert shares[-1] == 1
+    fractions = [line["fraction"] for line in lines if line["kind"] == "step"]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1
     assert [line["lr"] for line in lines if line["kind"] == "step"][-1] < 2e-4, "the schedule reaches its end"
 
 
@@ -239,7 +239,7 @@ def test_images_of_two_kinds_are_refused(discs: Path, tmp_path: Path) -> None:
     Image.fromarray(np.full((40, 48), 60, np.uint8)).save(discs / "images" / "photo03.png")
     said: list[str] = []
     prepared = session.prepare(discs, Settings(training=TINY), say=said.append)
-    assert prepared.facts.channels == 3
+    assert prepared.fingerprint.channels == 3
     assert any("1 of 8 images are grey (first photo03.png): repeated to three channels" in text for text in said)
 
 
@@ -264,12 +264,12 @@ def test_a_plan_that_cannot_be_built_is_refused_before_anything_is_written(discs
         SettingError, match=r"class_weighting = 0.5 acts on ce, ohem, focal, and loss = 'dice' has none"
     ):
         session.prepare(discs, Settings(training=dataclasses.replace(TINY, loss="dice", class_weighting=0.5)))
-    with pytest.raises(SettingError, match=r"replaces the validation share, so val_share = 0.25 has no effect"):
+    with pytest.raises(SettingError, match=r"replaces the validation split, so val_fraction = 0.25 has no effect"):
         session.prepare(discs, Settings(training=TINY), val=discs)
 
 
 def test_an_odd_validation_image_is_found_before_training(discs: Path) -> None:
-    held = session.prepare(discs, Settings(training=TINY)).shares.validation.samples[0]
+    held = session.prepare(discs, Settings(training=TINY)).splits.validation.samples[0]
     held.image.path.unlink()
     tifffile.imwrite(held.image.path.with_suffix(".tif"), np.zeros((40, 48), np.uint16))
     with pytest.raises(DataError, match=rf"Image {held.id!r} .* has 1 channel"):
@@ -291,7 +291,7 @@ def test_validation_without_a_labelled_pixel_is_refused(discs: Path, tmp_path: P
     (tmp_path / "train" / "masks" / f"{image.stem}.png").unlink()
     with Image.open(next((discs / "masks").iterdir())) as mask:
         Image.fromarray(np.full((mask.height, mask.width), 255, np.uint8)).save(tmp_path / "val/masks/v.png")
-    training = dataclasses.replace(TINY, val_share=None)
+    training = dataclasses.replace(TINY, val_fraction=None)
     with pytest.raises(DataError, match=r"No validation image has a labelled pixel: .* all 1 looked at"):
         session.prepare(tmp_path, Settings(training=training))
 
@@ -349,7 +349,7 @@ def test_a_sample_that_goes_bad_leaves_a_state_to_go_on_from(
 
 def test_all_is_decoded_before_training(discs: Path, tmp_path: Path) -> None:
     prepared = session.prepare(discs, Settings(training=TINY))
-    paths = [sample.image.path for sample in prepared.shares.training.samples[:2]]
+    paths = [sample.image.path for sample in prepared.splits.training.samples[:2]]
     fresh = session.prepare(discs, Settings(training=dataclasses.replace(TINY, cache=0.0)))
     for path in paths:
         damage(path)
@@ -361,7 +361,7 @@ def test_all_is_decoded_before_training(discs: Path, tmp_path: Path) -> None:
 def test_bad_samples_are_skipped_named_and_replaced_alike_when_resumed(
     discs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    damage(session.prepare(discs, Settings(training=TINY)).shares.training.samples[1].image.path)
+    damage(session.prepare(discs, Settings(training=TINY)).splits.training.samples[1].image.path)
 
     def train(run: Path, stop: int = 99) -> Progress:
         prepared = session.prepare(discs, Settings(training=TINY), max_bad=1)

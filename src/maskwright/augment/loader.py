@@ -136,7 +136,7 @@ class Loader:
         What is drawn; None in it is off.
     crop, batch
         Height and width of a view, in pixels of the image; views of a step.
-    class_share
+    class_fraction
         Fraction of views that are centred on a pixel of a random class of the image. Off with whole images.
     seed
         Of every draw.
@@ -168,7 +168,7 @@ class Loader:
         augmentation: Augmentation,
         crop: tuple[int, int],
         batch: int,
-        class_share: float,
+        class_fraction: float,
         seed: int,
         mean: float | Sequence[float],
         std: float | Sequence[float],
@@ -186,7 +186,7 @@ class Loader:
         self.scale = min(scale, 1.0)
         self.size = working_size(crop, scale)
         self.batch_size = batch
-        self.class_share = 0.0 if augmentation.whole_image else class_share
+        self.class_fraction = 0.0 if augmentation.whole_image else class_fraction
         self.seed = seed
         self.mean = mean if isinstance(mean, int | float) else np.array(mean)
         self.std = std if isinstance(std, int | float) else np.array(std)
@@ -328,7 +328,7 @@ class Loader:
         rng = self._rng(_VIEW, step, slot)
         # Some views are centred on a pixel of a random class, so that rare classes are seen.
         centre = None
-        if rng.random() < self.class_share:
+        if rng.random() < self.class_fraction:
             locations = self.store.locations(sample)
             if locations:
                 points = locations[sorted(locations)[int(rng.integers(len(locations)))]]

@@ -15,6 +15,7 @@ from typing import Annotated, TextIO
 from cyclopts import App, Parameter
 
 from maskwright import __version__, console
+from maskwright.config import RENAMED_SETTINGS
 from maskwright.errors import InputWarning, MaskwrightError, RunWarning, explained
 
 Json = Annotated[
@@ -88,7 +89,7 @@ def main() -> None:
     warnings.showwarning = _show_warning
     console.show_anything()
     try:
-        app()
+        app(_renamed(sys.argv[1:]))
     except MaskwrightError as error:
         console.say(f"error: {error}")
         sys.exit(error.code)
@@ -107,6 +108,19 @@ def main() -> None:
             f"error: The memory does not suffice: {error or 'nothing is left'}. Give smaller images or settings."
         )
         sys.exit(2)
+
+
+def _renamed(words: list[str]) -> list[str]:
+    """Replace former names of options by today's, with a warning."""
+    former = {f"--{old}".replace("_", "-"): f"--{new}".replace("_", "-") for old, new in RENAMED_SETTINGS.items()}
+    found = []
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option in former:
+            text = f"{option} is now called {former[option]}; the old name will go with the next version."
+            warnings.warn(text, InputWarning, stacklevel=2)
+        found.append(former.get(option, option) + equals + value)
+    return found
 
 
 def _show_warning(

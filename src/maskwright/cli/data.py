@@ -153,14 +153,14 @@ def preview(
         prepared = prepare(data, given, recipe=recipe, say=console.say)
         picture, listing = sheet(
             make_loader(prepared),
-            prepared.shares.training.classes,
+            prepared.splits.training.classes,
             rows=rows,
             views=views,
             title=str(data),
-            notes=(prepared.shares.how,),
+            notes=(prepared.splits.how,),
         )
         write_picture(out, picture)
-    unwritten = unwritten_names(prepared.shares.training.classes)
+    unwritten = unwritten_names(prepared.splits.training.classes)
     if unwritten:
         console.say(unwritten)
     if json:

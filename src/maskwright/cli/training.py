@@ -71,25 +71,19 @@ def plan(
     data
         Folder with `images/` and `masks/` or `labels/`, or with such folders in `train/`, `val/`, `test/`.
     val
-        Folder to validate on, instead of a share of the training data.
+        Folder to validate on, instead of a part of the training data.
     """
     from maskwright.training.session import prepare
 
     given = Settings(training=training, augmentation=augmentation, preparation=preparation)
-    prepared = prepare(data, given, recipe=recipe, val=val, outlook=True, say=console.say)
+    prepared = prepare(data, given, recipe=recipe, val=val, estimate_time=True, say=console.say)
     if json:
-        decisions = {
-            section: {name: vars(decision) for name, decision in names.items()}
-            for section, names in prepared.plan.decisions.items()
-        }
-        outlook = prepared.plan.outlook
-        told = {"outlook": None if outlook is None else vars(outlook)}
-        console.print_json({"decisions": decisions, **told, "facts": prepared.plan.facts})
+        console.print_json(prepared.plan.to_json())
         return
-    console.say(prepared.shares.how)
+    console.say(prepared.splits.how)
     console.print_table(f"Plan for {data}", ("setting", "value", "reason", "source"), prepared.plan.rows())
-    if prepared.plan.outlook is not None:
-        console.say(prepared.plan.outlook.text)
+    if prepared.plan.time_estimate is not None:
+        console.say(prepared.plan.time_estimate.text)
 
 
 def train(
@@ -121,7 +115,7 @@ def train(
     out
         New folder for the run; `runs/NAME` by default.
     val
-        Folder to validate on, instead of a share of the training data.
+        Folder to validate on, instead of a part of the training data.
     resume
         Continue this interrupted run.
     continue_for
@@ -205,12 +199,12 @@ def train(
                         data, given, recipe=recipe, val=val, pretrained=pretrained, max_bad=max_bad, say=say
                     )
                     run = out or session.default_run_folder(data)
-                    say(f"{prepared.shares.how}\nRun folder: {run}")
+                    say(f"{prepared.splits.how}\nRun folder: {run}")
                     if first:
                         rows = prepared.plan.rows()
                         console.print_table("Plan", ("setting", "value", "reason", "source"), rows, stderr=True)
-                        if prepared.plan.outlook is not None:
-                            say(prepared.plan.outlook.text)
+                        if prepared.plan.time_estimate is not None:
+                            say(prepared.plan.time_estimate.text)
                     done = [session.start(run, prepared, started=started, max_bad=max_bad, show=show, say=say)]
         if first:
             _report_training(run, done, json)

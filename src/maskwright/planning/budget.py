@@ -1,4 +1,4 @@
-"""The outlook: how far a budget goes on this machine, how long a run should be, and how wide its network can be."""
+"""The time estimate: how far a budget goes on this machine. And how long and how wide a run should be."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ USEFUL = 0.85
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outlook:
+class TimeEstimate:
     """How far a budget goes on this machine."""
 
     step_seconds: float
@@ -53,7 +53,7 @@ class Outlook:
 
 def decide_budget(
     training: Section, step_seconds: Callable[[ResolvedTraining], float] | None, *, fixed: bool
-) -> Outlook | None:
+) -> TimeEstimate | None:
     """Length and width, from the time of a step, once all else of `training` is decided.
 
     Parameters
@@ -61,7 +61,7 @@ def decide_budget(
     training
         The section, of which `minutes` and `model_options` may still be open.
     step_seconds
-        Measures a step; without it nothing is known of the machine, and there is no outlook.
+        Measures a step; without it nothing is known of the machine, and there is no estimate.
     fixed
         Whether weights fix the network, so that it cannot become wider.
     """
@@ -74,7 +74,7 @@ def decide_budget(
     if steps:
         # Steps that were asked for are steps: the clock only tells how long they take, and decides nothing.
         seconds = mean_seconds(planned, step_seconds, by_steps=True)
-        return Outlook(step_seconds=seconds, steps=steps, minutes=steps * seconds / 60 / USEFUL)
+        return TimeEstimate(step_seconds=seconds, steps=steps, minutes=steps * seconds / 60 / USEFUL)
     seconds = mean_seconds(planned, step_seconds, by_steps=False)
     minutes = training.settle(
         "minutes", proposed(seconds),
@@ -93,7 +93,7 @@ def decide_budget(
             )  # fmt: skip
             seconds = mean_seconds(_resolved(training), step_seconds, by_steps=False)
             affordable = USEFUL * 60 * minutes / seconds
-    return Outlook(step_seconds=seconds, steps=int(affordable), minutes=minutes)
+    return TimeEstimate(step_seconds=seconds, steps=int(affordable), minutes=minutes)
 
 
 def mean_seconds(

@@ -97,7 +97,7 @@ class ResolvedTraining:
     label_smoothing: float = 0.0
     """0 where the loss has no cross-entropy, which it would act on."""
     class_weighting: float
-    class_share: float
+    class_fraction: float
     gradient_clip: float
     ema: float
     validate_every: int = 0

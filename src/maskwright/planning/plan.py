@@ -1,68 +1,24 @@
-"""The plan: every number that training needs, with its reason and where it came from.
+"""The plan as a record and as a file: what was decided, with reasons; `rules.py` decides.
 
-What the user gave stands; the rest is decided here from `Facts`. A run keeps the plan as `plan.toml`, so that nothing
-has to be remembered and everything can be overridden, on the command line or in a recipe.
+A run keeps it as `plan.toml`, so that nothing has to be remembered and everything can be overridden, on the command
+line or in a recipe.
 """
 
 from __future__ import annotations
 
-import math
 import tomllib
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import tomli_w
-import torch
-from torch import nn
 
 from maskwright import runs
-from maskwright.config import CACHE, PIXEL_LOSSES, SEED, VAL_SHARE, Settings, loss_terms
-from maskwright.errors import RunError, SettingError
-from maskwright.models import build
-from maskwright.planning.augmentation import decide_augmentation, mirrors_at_prediction
-from maskwright.planning.budget import Outlook, decide_budget
-from maskwright.planning.decisions import Budget, Decision, ResolvedTraining, Section, Weights
-from maskwright.planning.fingerprint import SHRUNK, Facts
-
-VIEW = 256
-"""Height and width of a training view, as the network sees it."""
-ENOUGH, KEPT = 360, 0.97
-"""Images are shown smaller as long as their shorter side keeps so many pixels, and their masks such an IoU."""
-RUSHED_ENOUGH, RUSHED_KEPT = 240, 0.9
-"""The same where time does not suffice for `PASSES` at their own size."""
-PASSES = 5.0
-"""Passes over all pixels of the training images, below which seeing them smaller gains more than it blurs: clothes gain
-at 2 and 4, aerial images lose at 14 (EXPERIMENTS.md)."""
-PROGRESSIVE = 0.4
-"""Fraction of a run with views at half their resolution (EXPERIMENTS.md)."""
-LEAST_HALVED = 128
-"""Shorter side of a view, as the network sees it, below which it is not halved."""
-
-THIN = 0.7
-"""Mean over classes of `Facts.thick_share` below which structures count as thin (EXPERIMENTS.md)."""
-FINE = 0.55
-"""`Facts.thick_share` of a class below which it needs half of the resolution, if there is time (EXPERIMENTS.md)."""
-FINE_VIEWS = 4000
-"""Views of images with a fine class from which it gains by half of the resolution: CamVid's 1,400 lose 0.05, 6,300 gain
-as much; those of cracks in tiles, 700, lose 0.08 (EXPERIMENTS.md)."""
-
-PEAK_RATES = {"compact-1": 3e-3, "compact-2": 3e-3, "compact-4": 3e-3, "fcn-flat": 1e-3, "unet": 1e-4}
-"""Peak rates that were measured. The classic U-Net's ReLU output dies at higher ones."""
-NORMALIZED_RATE, ATTENTION_RATE, PLAIN_RATE = 1e-3, 3e-4, 1e-4
-"""Peak rates of other networks: with batch (or group) normalisation, with layer normalisation, and with none, whose
-activations grow with the weights."""
-
-
-class BudgetLimits(NamedTuple):
-    """What the time does not suffice for, at the pace of the plan that has all of it."""
-
-    fine: bool = False
-    """For the finest class: `FINE_VIEWS` views of it at half of the resolution."""
-    passes: float = math.inf
-    """Passes over all pixels of the training images at their own size; infinite where they do not count, because the
-    scale is another, or the views are the user's choice."""
+from maskwright.config import RENAMED_SETTINGS, Settings
+from maskwright.errors import RunError
+from maskwright.planning.budget import TimeEstimate
+from maskwright.planning.decisions import Budget, Decision, ResolvedTraining
+from maskwright.planning.fingerprint import FORMER_NAMES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +28,8 @@ class Plan:
     settings: Settings
     decisions: dict[str, dict[str, Decision]]
     """By section and name, as in `Settings`."""
-    facts: dict[str, Any]
-    outlook: Outlook | None = None
+    fingerprint: dict[str, Any]
+    time_estimate: TimeEstimate | None = None
     """None where a step's time was not measured."""
 
     @property
@@ -98,8 +54,25 @@ class Plan:
             section: {name: {"value": d.value, "reason": d.reason, "source": d.source} for name, d in names.items()}
             for section, names in self.decisions.items()
         }
-        outlook = {} if self.outlook is None else {"outlook": asdict(self.outlook)}
-        return tomli_w.dumps({**content, **outlook, "facts": self.facts})
+        estimate = {} if self.time_estimate is None else {"time_estimate": asdict(self.time_estimate)}
+        return tomli_w.dumps({**content, **estimate, "fingerprint": self.fingerprint})
+
+    def to_json(self) -> dict[str, Any]:
+        """What `maskwright plan --json` prints; for one version with the former names beside the new ones."""
+        former = {new: old for old, new in RENAMED_SETTINGS.items()}
+        fields = {new: old for old, new in FORMER_NAMES.items()}
+        decisions = {
+            section: {
+                key: vars(decision)
+                for name, decision in names.items()
+                for key in ((name, former[name]) if name in former else (name,))
+            }
+            for section, names in self.decisions.items()
+        }
+        estimate = None if self.time_estimate is None else vars(self.time_estimate)
+        facts = {fields.get(name, name): value for name, value in self.fingerprint.items()}
+        told = {"decisions": decisions, "time_estimate": estimate, "fingerprint": self.fingerprint}
+        return told | {"outlook": estimate, "facts": facts}
 
     def save(self, folder: Path) -> None:
         """Write `plan.toml` into a run."""
@@ -112,19 +85,22 @@ class Plan:
         try:
             content = tomllib.loads(path.read_text("utf-8"))
         except (OSError, ValueError) as error:
-            raise RunError(f"{path} cannot be read: {error}. Restore it from a copy, or train again.") from None
-        facts = content.pop("facts", {})
-        outlook = content.pop("outlook", None)
+            raise RunError(
+                f"{path} cannot be read: {error}.", remedy="Restore it from a copy, or train again.", file=path
+            ) from None
+        # The first version called the two sections facts and outlook.
+        fingerprint = content.pop("fingerprint", content.pop("facts", {}))
+        estimate = content.pop("time_estimate", content.pop("outlook", None))
         decisions = {
-            section: {name: Decision(**decision) for name, decision in names.items()}
+            section: {RENAMED_SETTINGS.get(name, name): Decision(**decision) for name, decision in names.items()}
             for section, names in content.items()
         }
         values = {section: {name: d.value for name, d in names.items()} for section, names in decisions.items()}
         return cls(
             settings=Settings.from_dict(values, str(path)),
             decisions=decisions,
-            facts=facts,
-            outlook=None if outlook is None else Outlook(**outlook),
+            fingerprint=fingerprint,
+            time_estimate=None if estimate is None else TimeEstimate(**estimate),
         )
 
     def with_budget(self, *, minutes: float | None = None, steps: int | None = None, reason: str) -> Plan:
@@ -133,7 +109,9 @@ class Plan:
         name, value = ("steps", steps) if minutes is None else ("minutes", minutes)
         decisions = self.decisions | {"training": kept | {name: Decision(value=value, reason=reason, source="given")}}
         training = replace(self.settings.training, minutes=minutes, steps=steps)
-        return replace(self, settings=replace(self.settings, training=training), decisions=decisions, outlook=None)
+        return replace(
+            self, settings=replace(self.settings, training=training), decisions=decisions, time_estimate=None
+        )
 
     def rows(self) -> list[tuple[str, str, str, str]]:
         """Name, value, reason and source of each decision, for a table."""
@@ -142,252 +120,6 @@ class Plan:
             for names in self.decisions.values()
             for name, decision in names.items()
         ]
-
-
-def make_plan(
-    settings: Settings,
-    facts: Facts,
-    *,
-    given: Settings | None = None,
-    recipe: str | None = None,
-    weights: Weights | None = None,
-    step_seconds: Callable[[ResolvedTraining], float] | None = None,
-    like: Plan | None = None,
-) -> Plan:
-    """Decide what `settings` leave open.
-
-    `settings` are those of the user over those of the recipe named `recipe`; `given` are the user's alone, to tell
-    which is which; `weights` are those to start from, if there are any. `step_seconds` measures how long a step of a
-    training takes; with it the plan says how far the budget goes, and proposes one where none is given. With a budget
-    of steps it decides nothing, so that the same steps give the same weights whatever the machine is busy with. What
-    the user leaves open stays as in the plan `like`, if there is one, as between the folds of a run.
-
-    Raises SettingError for settings that contradict each other or the data.
-    """
-    by_user = (settings if given is None else given).to_dict()
-    decisions: dict[str, dict[str, Decision]] = {
-        section: {
-            name: Decision(value=value, reason="you said so", source="given")
-            if name in by_user[section]
-            else Decision(value=value, reason=f"recipe {recipe}", source="recipe")
-            for name, value in names.items()
-        }
-        for section, names in settings.to_dict().items()
-    }
-
-    if like is not None:
-        decisions = {section: names | decisions[section] for section, names in like.decisions.items()}
-    plan = _decided(decisions, facts, weights, step_seconds, BudgetLimits())
-    steps = plan.budget.steps if plan.outlook is None else plan.outlook.steps
-    if not steps or weights is not None:
-        return plan
-    # Only now is it known how many steps there is time for. Where they do not suffice, what the user left open is
-    # decided once more; a smaller scale or a coarser network only makes steps faster, so there is no third time.
-    planned = plan.training
-    limits = BudgetLimits(
-        fine=_fine_views(planned, steps, facts) < FINE_VIEWS,
-        passes=math.inf if "crop" in decisions["training"] else _passes(planned, steps, facts),
-    )
-    open_to_it = {name for name in ("model", "scale") if name not in decisions["training"]}
-    if ("model" in open_to_it and _network(facts, limits)[0] != planned.model) or (
-        "scale" in open_to_it and _scale(facts, limits)[0] != planned.scale
-    ):
-        return _decided(decisions, facts, weights, step_seconds, limits)
-    return plan
-
-
-def _decided(
-    given: dict[str, dict[str, Decision]],
-    facts: Facts,
-    weights: Weights | None,
-    step_seconds: Callable[[ResolvedTraining], float] | None,
-    limits: BudgetLimits,
-) -> Plan:
-    """The plan with these decisions given: the network and its views first, the budget last."""
-    training, augmentation = Section(given["training"]), Section(given["augmentation"])
-
-    _decide_training(training, facts, weights, limits)
-    decide_augmentation(augmentation, facts, training.decisions["crop"].value)
-    training.settle("tta", *mirrors_at_prediction(facts))
-
-    def planned() -> Settings:
-        sections = {"training": training.decisions, "augmentation": augmentation.decisions}
-        values = {
-            section: {name: decision.value for name, decision in names.items()}
-            for section, names in (given | sections).items()
-        }
-        return Settings.from_dict(values, "plan")
-
-    # Before the machine is measured: a contradiction should not take seconds to be refused.
-    _refuse_contradictions(planned(), facts, weights)
-    outlook = decide_budget(training, step_seconds, fixed=weights is not None)
-    decisions = given | {"training": training.decisions, "augmentation": augmentation.decisions}
-    return Plan(settings=planned(), decisions=decisions, facts=facts.to_dict(), outlook=outlook)
-
-
-def _decide_training(training: Section, facts: Facts, weights: Weights | None, limits: BudgetLimits) -> None:
-    """Network, view, optimiser, top-down: each rule may use what stands above it."""
-    # What the network is. The normalisation goes with the weights, which know nothing of these images' values.
-    model = training.settle("model", *_network(facts, limits))
-    if weights is not None and weights.normalized:
-        training.settle("normalization", "weights", "what the pretrained weights were made with")
-    else:
-        training.settle("normalization", "data", "mean and standard deviation of the training images", "data")
-
-    # What it is shown: at which scale, how much of an image at a time, and how many views in a step. A view is a
-    # multiple of the deepest stride, 32 pixels as the network sees them, so that nothing has to be padded.
-    scale = training.settle("scale", *_scale(facts, limits))
-    edge = round(VIEW / scale)
-    multiple = round(32 / scale)
-    height, width = (min(edge, multiple * math.ceil(size[1] / multiple)) for size in (facts.height, facts.width))
-    at_scale = "" if scale == 1 else f", which the network sees at {VIEW}"
-    crop = training.settle(
-        "crop", [height, width],
-        f"views of {edge} pixels{at_scale}, where images ({facts.height[1]} x {facts.width[1]}) allow it", "data",
-    )  # fmt: skip
-    # Rules measured on our own networks from scratch are not extended to others, or to weights that are only tuned.
-    ours = model.startswith("compact-") and weights is None
-    training.settle("progressive", *_progressive(min(crop) * scale, _thickness(facts)[0], model, ours), "data")
-    training.settle("batch", 8, "views of one step")
-    training.settle("accumulate", 1, "a whole batch at once; more parts only if the memory does not suffice")
-
-    # How it learns.
-    optimizer = training.settle(
-        "optimizer", "muon" if ours else "adamw",
-        f"learns {model} from scratch in fewest steps" if ours else "robust, whatever the network and its weights",
-    )  # fmt: skip
-    training.settle("lr", *_peak_rate(model, training.given("model_options", {})))
-    if weights is not None and weights.encoder:
-        training.settle("layer_decay", 0.75, "pretrained layers change less, the first ones least")
-    else:
-        training.settle("layer_decay", 1.0, "all layers learn at the same rate")
-    training.settle("schedule", "cosine", "ends at 0, whatever the budget")
-    training.settle("warmup", 0.1, "fraction of the run")
-    training.settle("weight_decay", 0.0 if optimizer == "adam" else 0.01, f"usual for {optimizer}")
-    loss = training.settle("loss", "ce+dice", "cross-entropy for calibration, Dice for rare classes")
-    if "ce" in {name for _, name in loss_terms(loss)}:  # elsewhere it would have no effect
-        training.settle("label_smoothing", 0.0, "the masks are taken at their word")
-    if facts.bfloat16:
-        why = "this machine multiplies bfloat16 numbers faster; weights and loss stay float32"
-        training.settle("precision", "bf16", why, "machine")
-    else:
-        training.settle("precision", "fp32", "this machine has no instructions for bfloat16 numbers", "machine")
-    training.settle("class_weighting", 0.0, "Dice already counts classes equally")
-    training.settle("class_share", 0.33, "a third of the views shows a random class, as nnU-Net does")
-    training.settle("gradient_clip", 10.0, "stops a single bad batch")
-    training.settle("ema", 0.98, "averages the last 50 steps")
-
-    # What is known before the plan: the samples were split, and read, with these already.
-    training.settle("val_share", VAL_SHARE, "held out to pick the best weights")
-    training.settle("seed", SEED, "same seed, same result")
-    training.settle("cache", CACHE, "GiB of decoded images")
-    training.settle("compile", False, "compiling takes a minute or more, and gains nothing on a processor")
-
-
-def _thickness(facts: Facts) -> tuple[float, float, int]:
-    """Mean of `Facts.thick_share` over the classes that occur, and the least, with its class."""
-    of_class = [(thick, index) for index, thick in enumerate(facts.thick_share) if facts.class_share[index]]
-    return sum(thick for thick, _ in of_class) / len(of_class), *min(of_class)
-
-
-def _network(facts: Facts, limits: BudgetLimits) -> tuple[str, str, str]:
-    """The network, why, and the source."""
-    thick, least, finest = _thickness(facts)
-    fine = f"{least:.0%} of the pixels of class {finest} lie 3 pixels inside"
-    mean = f"of the classes' pixels, {thick:.0%} on average lie 3 pixels inside"
-    if thick < THIN:
-        why = f"{mean}, below the {THIN:.0%} at which detail needs 1/2"
-        return "compact-2", f"a residual U-Net at 1/2 of the resolution: {why}", "data"
-    if least < FINE and not limits.fine:
-        return "compact-2", f"a residual U-Net at 1/2 of the resolution: {fine}, which 1/4 would blur", "data"
-    if least < FINE:
-        why = f"{fine}, but there is no time for the {FINE_VIEWS:,} views of it from which 1/2 gains"
-        return "compact-4", f"a residual U-Net at 1/4 of the resolution: {why}", "machine"
-    return "compact-4", f"a residual U-Net at 1/4 of the resolution: {mean}, and no class is fine", "data"
-
-
-def _scale(facts: Facts, limits: BudgetLimits) -> tuple[float, str, str]:
-    """The smallest working scale that shows enough pixels and keeps the classes, why, and the source."""
-    shorter = min(facts.height[1], facts.width[1])
-    for scale, iou in reversed(list(zip(SHRUNK, facts.shrunk_iou, strict=False))):
-        if scale * shorter >= ENOUGH and iou >= KEPT:
-            return scale, (
-                f"images of {facts.height[1]} x {facts.width[1]} pixels are large; reduced to {scale:g} their masks "
-                f"keep an IoU of {iou:.3f}: so more is seen at a time, and sooner"
-            ), "data"  # fmt: skip
-    thick, least, _ = _thickness(facts)
-    if limits.passes < PASSES and thick >= THIN and least >= FINE:
-        for scale, iou in zip(SHRUNK, facts.shrunk_iou, strict=False):
-            if scale * shorter >= RUSHED_ENOUGH and iou >= RUSHED_KEPT:
-                return scale, (
-                    f"there is time to see images {limits.passes:.1f} times at their own size; reduced to {scale:g}, "
-                    f"where their masks keep an IoU of {iou:.3f}, they are seen more often, and more of them at a time"
-                ), "machine"  # fmt: skip
-    return 1.0, "images are seen at their own size: they are not large, or their classes are too fine to shrink", "data"
-
-
-def _fine_views(training: ResolvedTraining, steps: int, facts: Facts) -> float:
-    """Views of images with the finest class in so many steps."""
-    finest = _thickness(facts)[2]
-    return steps * training.batch * (facts.image_share[finest] if facts.image_share else 1.0)
-
-
-def _passes(training: ResolvedTraining, steps: int, facts: Facts) -> float:
-    """Passes over all pixels of the training images in so many steps; infinite at a working scale."""
-    if training.scale != 1:
-        return math.inf
-    seen = steps * training.batch * training.crop[0] * training.crop[1]
-    return seen / (facts.images * facts.height[1] * facts.width[1])
-
-
-def _progressive(view: float, thick: float, model: str, ours: bool) -> tuple[float, str]:
-    """The fraction of the run with halved views, and why; `view` is a view's shorter side as the network sees it."""
-    if not ours:
-        return 0.0, f"views keep their resolution: not tried with {model}, or with weights from elsewhere"
-    if thick < THIN:
-        return 0.0, "views keep their resolution, which thin classes need from the start"
-    if view < LEAST_HALVED:
-        return 0.0, f"half of a view of {view:g} pixels shows too little"
-    return PROGRESSIVE, "views at half their resolution first: far more steps while coarse things are learned"
-
-
-def _peak_rate(model: str, options: dict[str, Any]) -> tuple[float, str]:
-    """The peak rate for a network, and why."""
-    if model in PEAK_RATES:
-        return PEAK_RATES[model], f"measured for {model}"
-    with torch.device("meta"):
-        network = build(model, 3, 2, options)
-    kinds = {type(module) for module in network.modules()}
-    if nn.LayerNorm in kinds:
-        return ATTENTION_RATE, "usual for networks with attention"
-    if kinds & {nn.BatchNorm2d, nn.GroupNorm}:
-        return NORMALIZED_RATE, "usual for networks with batch normalisation"
-    return PLAIN_RATE, "low, because the network has no normalisation"
-
-
-def _refuse_contradictions(settings: Settings, facts: Facts, weights: Weights | None) -> None:
-    if settings.training.normalization == "imagenet" and facts.channels != 3:
-        raise SettingError(
-            f"normalization = 'imagenet' is for 3 channels, and the images have {facts.channels}. "
-            "Use normalization = 'data', or choose three channels with --bands."
-        )
-    if settings.training.normalization == "weights" and (weights is None or not weights.normalized):
-        raise SettingError(
-            "normalization = 'weights': "
-            + ("there are none to start from. Give --pretrained" if weights is None else "they do not say theirs")
-            + ", or use normalization = 'data'."
-        )
-    names = {name for _, name in loss_terms(settings.training.loss or "")}
-    if settings.training.class_weighting and not names & set(PIXEL_LOSSES):
-        raise SettingError(
-            f"class_weighting = {settings.training.class_weighting:g} acts on {', '.join(PIXEL_LOSSES)}, and loss = "
-            f"{settings.training.loss!r} has none, so it would have no effect. Use loss = 'ce+dice', or leave it out."
-        )
-    if settings.training.label_smoothing and "ce" not in names:
-        raise SettingError(
-            f"label_smoothing = {settings.training.label_smoothing:g} acts on ce, and loss = "
-            f"{settings.training.loss!r} has none, so it would have no effect. Use loss = 'ce+dice', or leave it out."
-        )
 
 
 def _shown(value: Any) -> str:

@@ -1,6 +1,7 @@
 """Where classes lie in the images: whether images could as well be turned, and which classes are left and right.
 
-Legend: N images; K classes; B parts of an image from top to bottom; P the numbers that `place` gives for a class.
+Legend: N images; K classes; B parts of an image from top to bottom; P numbers of
+`describe_region` for a class.
 """
 
 from __future__ import annotations
@@ -21,18 +22,18 @@ FEWEST = 10.0
 FEWEST_PAIRS = 20
 """Images with both classes from which they are taken as mirror images of each other, whatever their names."""
 ONE_SIDED = 0.95
-"""Share of these images in which one must lie on the same side of the other."""
+"""Fraction of these images in which one must lie on the same side of the other."""
 _EXACT = 1e-12
-"""Share of the squares below which differences between images are rounding."""
+"""Fraction of the squares below which differences between images are rounding."""
 _COLORS = 4
-PLACE = 3 + _COLORS
-"""Numbers that `place` gives."""
+DESCRIPTORS = 3 + _COLORS
+"""Numbers that `describe_region` gives."""
 _TOKENS = re.compile(r"[a-z]+|[0-9]+|[^a-z0-9]+")
 _OTHER_SIDE = {"l": "r", "r": "l", "left": "right", "right": "left", "lt": "rt", "rt": "lt"}
 
 
-def place(region_HW: NDArray[np.uint8], image_HWC: np.ndarray) -> NDArray[np.float64]:
-    """Of a class in an image: centre (x, y), from -1 to 1, share of the pixels, and means of the first channels.
+def describe_region(region_HW: NDArray[np.uint8], image_HWC: np.ndarray) -> NDArray[np.float64]:
+    """Describe a class in an image: centre (x, y), -1 to 1, fraction of the pixels, means of the first channels.
 
     `region_HW` is 1 where the class is, which must be somewhere, and 0 elsewhere.
     """
@@ -47,7 +48,7 @@ def place(region_HW: NDArray[np.uint8], image_HWC: np.ndarray) -> NDArray[np.flo
 def upright(rows_NKB: NDArray[np.float64]) -> tuple[float, ...]:
     """For each class, how differently it is spread over rows in images turned upside down: 1 wholly, 0 if by chance.
 
-    `rows_NKB` holds the share of the pixels of B parts of each image, from top to bottom, in an order in which
+    `rows_NKB` holds the fraction of the pixels of B parts of each image, from top to bottom, in an order in which
     neighbours may resemble each other: the slices of a stack count as few images, because one is spread as the next.
     """
     found = []
@@ -66,11 +67,11 @@ def upright(rows_NKB: NDArray[np.float64]) -> tuple[float, ...]:
     return tuple(found)
 
 
-def mirror_images(places_NKP: NDArray[np.float64], std_C: Sequence[float], names: Sequence[str]) -> tuple[int, ...]:
+def mirror_images(regions_NKP: NDArray[np.float64], std_C: Sequence[float], names: Sequence[str]) -> tuple[int, ...]:
     """For each class, the one that is its mirror image, as a left and a right eye; itself where there is none.
 
     They are told by their names, or because they nearly always occur side by side, the same one on the left, and look
-    alike: in size within a factor of 2, in height, and in the mean of every channel within half of its deviation.
+    alike: in size within a factor of 2, in height, and in every channel's mean within half of its standard deviation.
     """
     found = list(range(len(names)))
     known = {name.lower(): index for index, name in enumerate(names)}
@@ -78,7 +79,7 @@ def mirror_images(places_NKP: NDArray[np.float64], std_C: Sequence[float], names
         other = _other_side(name.lower())
         found[index] = index if other == name.lower() else known.get(other, index)
     for a, b in combinations(range(len(names)), 2):
-        if found[a] == a and found[b] == b and _alike_and_one_sided(places_NKP[:, a], places_NKP[:, b], std_C):
+        if found[a] == a and found[b] == b and _alike_and_one_sided(regions_NKP[:, a], regions_NKP[:, b], std_C):
             found[a], found[b] = b, a
     return tuple(found)
 
@@ -113,11 +114,11 @@ def _alike_and_one_sided(a_NP: NDArray[np.float64], b_NP: NDArray[np.float64], s
     left = float((away_NP[:, 0] < 0).mean())
     across, along = np.median(np.abs(away_NP[:, :2]), axis=0)
     size = float(np.median(a_NP[both_N, 2] / b_NP[both_N, 2]))
-    deviation_C = np.array(std_C[:_COLORS])
-    color_C = np.median(np.abs(away_NP[:, 3 : 3 + len(deviation_C)]), axis=0)
+    first_std_C = np.array(std_C[:_COLORS])
+    color_C = np.median(np.abs(away_NP[:, 3 : 3 + len(first_std_C)]), axis=0)
     return bool(
         max(left, 1 - left) >= ONE_SIDED
         and along < across
         and 0.5 <= size <= 2
-        and (color_C <= 0.5 * deviation_C).all()
+        and (color_C <= 0.5 * first_std_C).all()
     )

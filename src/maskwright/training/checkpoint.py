@@ -102,7 +102,7 @@ def load(run: Path, module: nn.Module, optimizer: torch.optim.Optimizer, average
             file=folder / STATE,
         )
     content: dict[str, Any] = runs.read_json(folder / STATE)
-    content = {"fraction": content.pop("share", 0.0)} | content  # a state of an older version calls it a share
+    content = {"fraction": content.pop("share", 0.0)} | content  # states of the first version call it share
     path = folder / content.pop("tensors")
     try:
         tensors = load_file(path)

@@ -94,7 +94,7 @@ def resume(
 
 
 def extend(run: Path, more: str) -> None:
-    """Give every fold of a finished run more steps, or its share of more time; `resume` then trains them on.
+    """Give every fold of a finished run more steps, or its part of more time; `resume` then trains them on.
 
     Raises what `session.extend` raises.
     """
@@ -104,7 +104,7 @@ def extend(run: Path, more: str) -> None:
             f"{run} is not finished.", remedy=f"Continue it first: maskwright train --resume {run}", file=run
         )
     for folder in _folders(run, content):
-        session.extend(folder, more, share=1 / content["folds"])
+        session.extend(folder, more, fraction=1 / content["folds"])
 
 
 def finished(fold: Path) -> bool:

@@ -9,36 +9,38 @@ from torch import nn
 from maskwright.errors import SettingError
 from maskwright.models.segmenter import Segmenter
 from maskwright.planning.decisions import ResolvedTraining
-from maskwright.planning.fingerprint import Facts
+from maskwright.planning.fingerprint import Fingerprint
 
 if TYPE_CHECKING:
     from maskwright.models.pretrained import Origin
 
 
-def describe(training: ResolvedTraining, facts: Facts, classes: int, origin: Origin | None = None) -> dict[str, Any]:
+def describe(
+    training: ResolvedTraining, fingerprint: Fingerprint, classes: int, origin: Origin | None = None
+) -> dict[str, Any]:
     """The `network` of `run.json`; see `make_segmenter`. `origin` is that of pretrained weights, once they are read.
 
     Raises SettingError for a normalisation by the range of a type that has none.
     """
-    mean, std = list(facts.mean), list(facts.std)
-    top = _top(facts)
+    mean, std = list(fingerprint.mean), list(fingerprint.std)
+    top = _top(fingerprint)
     if training.normalization in ("unit", "imagenet") and top is None:
         raise SettingError(
             f"normalization = {training.normalization!r} goes by the type's largest value, and the images are "
-            f"{facts.dtype}. Use normalization = 'data'."
+            f"{fingerprint.dtype}. Use normalization = 'data'."
         )
     if training.normalization == "unit":
-        mean, std = [0.0] * facts.channels, [top or 1.0] * facts.channels
+        mean, std = [0.0] * fingerprint.channels, [top or 1.0] * fingerprint.channels
     if training.normalization == "imagenet":
         from maskwright.models.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD
 
         mean, std = ([(top or 1.0) * value for value in values] for values in (IMAGENET_MEAN, IMAGENET_STD))
     if training.normalization == "weights" and origin is not None:
-        mean, std = statistics(origin, facts) or (mean, std)
+        mean, std = statistics(origin, fingerprint) or (mean, std)
     return {
         "name": training.model,
         "options": training.model_options,
-        "channels": facts.channels,
+        "channels": fingerprint.channels,
         "classes": classes,
         "mean": mean,
         "std": std,
@@ -52,17 +54,17 @@ def around(network: nn.Module, description: dict[str, Any]) -> Segmenter:
     return Segmenter(network, **{name: description[name] for name in ("mean", "std", "per_image", "scale")})
 
 
-def statistics(origin: Origin, facts: Facts) -> tuple[list[float], list[float]] | None:
-    """Mean and deviation that weights were made with, in native values of these images; None where not known.
+def statistics(origin: Origin, fingerprint: Fingerprint) -> tuple[list[float], list[float]] | None:
+    """Mean and standard deviation that weights were made with, in native values of these images; None where not known.
 
-    Published weights give them as shares of a type's range, which floating point images do not have.
+    Published weights give them as fractions of a type's range, which floating point images do not have.
     """
-    top = _top(facts)
+    top = _top(fingerprint)
     if origin.mean is None or (top is None and not origin.native):
         return None
     return origin.statistics(top or 1.0)
 
 
-def _top(facts: Facts) -> float | None:
+def _top(fingerprint: Fingerprint) -> float | None:
     """The largest value of the images' type; None for floats, which have no range."""
-    return {"uint8": 255.0, "uint16": 65535.0}.get(facts.dtype)
+    return {"uint8": 255.0, "uint16": 65535.0}.get(fingerprint.dtype)

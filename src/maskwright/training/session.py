@@ -21,8 +21,9 @@ from maskwright.datasets.samples import Dataset
 from maskwright.errors import RunError, SettingError
 from maskwright.models.segmenter import Segmenter, best_device, make_segmenter
 from maskwright.planning.decisions import UNREAD, ResolvedTraining, Weights
-from maskwright.planning.fingerprint import Facts, gather
-from maskwright.planning.plan import Plan, make_plan
+from maskwright.planning.fingerprint import Fingerprint, take_fingerprint
+from maskwright.planning.plan import Plan
+from maskwright.planning.rules import make_plan
 from maskwright.training import checkpoint, distributed
 from maskwright.training.checkpoint import Progress
 from maskwright.training.clock import VALIDATIONS, Clock
@@ -33,12 +34,12 @@ from maskwright.training.memory import keep_freed_memory, refuse_beyond_memory
 from maskwright.training.network import around, describe, statistics
 from maskwright.training.probe import step_seconds as measured
 from maskwright.training.record import device_name, expected_images, mirrored
-from maskwright.training.split import Say, Shares, share_out
+from maskwright.training.split import Say, Splits, split_dataset
 from maskwright.training.validation import refuse_unlabelled, validation_samples
 
 GIB = 2**30
 CONTINUED = 0.3
-"""Share of the peak rate with which a finished run learns on: high enough to move, low enough to keep what it knows."""
+"""Fraction of the peak rate with which a finished run learns on: enough to move, not enough to lose what it knows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +50,10 @@ class Prepared:
     val: Path | None
     pretrained: Path | str | None
     fold: int | None
-    shares: Shares
+    splits: Splits
     store: Store
     validation_store: Store
-    facts: Facts
+    fingerprint: Fingerprint
     plan: Plan
     network: dict[str, Any]
     """As in `run.json`; see `make_segmenter`."""
@@ -68,70 +69,72 @@ def prepare(
     pretrained: Path | str | None = None,
     fold: int | None = None,
     like: Plan | None = None,
-    outlook: bool = False,
+    estimate_time: bool = False,
     max_bad: int = 0,
     say: Say = lambda text: None,
 ) -> Prepared:
-    """Open a data folder, hold out the validation share, look at the images, decide the plan and build the network.
+    """Open a data folder, hold out samples for validation, look at the images, decide the plan and build the network.
 
     `pretrained` is a file, or a name on the Hugging Face Hub; with a `fold`, that part of the samples is held out; a
     plan `like` which this one is to be decides what is left open. Otherwise the time of a step is measured where the
-    plan goes by minutes, and with `outlook` in any case.
+    plan goes by minutes, and with `estimate_time` in any case.
     Nothing is written. Raises a MaskwrightError for whatever would stop training: data, settings, network or weights.
     """
     settings = given if recipe is None else given.over(load_recipe(recipe))
-    if val is not None and given.training.val_share is not None:
+    if val is not None and given.training.val_fraction is not None:
         raise SettingError(
-            f"--val {val} replaces the validation share, so val_share = {given.training.val_share:g} has no effect. "
-            "Give one of them."
+            f"--val {val} replaces the validation split, so val_fraction = {given.training.val_fraction:g} has no "
+            "effect. Give one of them."
         )
-    shares = share_out(data, settings.training, val, fold, say, max_bad)
-    store = _store(shares.training, settings)
+    splits = split_dataset(data, settings.training, val, fold, say, max_bad)
+    store = _store(splits.training, settings)
     device = best_device()
-    validation_store = _store(shares.validation, settings, like=store)
-    held_out = validation_store, validation_samples(shares.validation.samples)
-    samples = readable(store, shares.training.samples, max_bad, say)
-    facts = gather(store, samples, shares.training.classes, str(device), held_out, say)
+    validation_store = _store(splits.validation, settings, like=store)
+    held_out = validation_store, validation_samples(splits.validation.samples)
+    samples = readable(store, splits.training.samples, max_bad, say)
+    fingerprint = take_fingerprint(store, samples, splits.training.classes, str(device), held_out, say)
     refuse_unlabelled(*held_out)
-    classes = len(shares.training.classes)
+    classes = len(splits.training.classes)
     if settings.training.crop is not None:
         batch = settings.training.batch or 1
-        refuse_beyond_memory(settings.training.crop, batch, settings.training.scale or 1.0, facts.channels, classes)
-    measures = outlook or (settings.training.steps is None and like is None)
-    step_seconds = partial(_step_seconds, facts.channels, classes, device) if measures else None
+        refuse_beyond_memory(
+            settings.training.crop, batch, settings.training.scale or 1.0, fingerprint.channels, classes
+        )
+    measures = estimate_time or (settings.training.steps is None and like is None)
+    step_seconds = partial(_step_seconds, fingerprint.channels, classes, device) if measures else None
     if pretrained is None:
-        plan = make_plan(settings, facts, given=given, recipe=recipe, step_seconds=step_seconds, like=like)
+        plan = make_plan(settings, fingerprint, given=given, recipe=recipe, step_seconds=step_seconds, like=like)
     else:
-        plan = make_plan(settings, facts, given=given, recipe=recipe, weights=UNREAD, like=like)
+        plan = make_plan(settings, fingerprint, given=given, recipe=recipe, weights=UNREAD, like=like)
     distributed.slots(plan.training.batch)
     asked = plan.training
-    refuse_beyond_memory(asked.crop, asked.batch, asked.scale, facts.channels, classes)
+    refuse_beyond_memory(asked.crop, asked.batch, asked.scale, fingerprint.channels, classes)
     torch.manual_seed(plan.training.seed)
-    network = describe(plan.training, facts, classes)
+    network = describe(plan.training, fingerprint, classes)
     segmenter = make_segmenter(network)
     if pretrained is not None:
         from maskwright.models.pretrained import load_pretrained
 
-        origin = load_pretrained(segmenter.network, pretrained, shares.training.classes.names)
+        origin = load_pretrained(segmenter.network, pretrained, splits.training.classes.names)
         say(f"Starting from {pretrained}: {origin.description}")
         weights = Weights(
-            normalized=statistics(origin, facts) is not None,
+            normalized=statistics(origin, fingerprint) is not None,
             encoder=origin.kind != "maskwright" and hasattr(segmenter.network, "encoder"),
         )
         plan = make_plan(
-            settings, facts, given=given, recipe=recipe, weights=weights, step_seconds=step_seconds, like=like
+            settings, fingerprint, given=given, recipe=recipe, weights=weights, step_seconds=step_seconds, like=like
         )
-        network = describe(plan.training, facts, classes, origin)
+        network = describe(plan.training, fingerprint, classes, origin)
         segmenter = around(segmenter.network, network)
     prepared = Prepared(
         data=data,
         val=val,
         pretrained=pretrained,
         fold=fold,
-        shares=shares,
+        splits=splits,
         store=store,
         validation_store=validation_store,
-        facts=facts,
+        fingerprint=fingerprint,
         plan=plan,
         network=network,
         segmenter=segmenter.to(device),
@@ -153,8 +156,8 @@ def start(
 
     Everything is decoded once before, where that is quick. Up to `max_bad` samples that cannot be read are skipped.
     """
-    shares, settings = prepared.shares, prepared.plan.settings
-    bad = decode_all(prepared.store, shares.training.samples, prepared.plan.budget, say)
+    splits, settings = prepared.splits, prepared.plan.settings
+    bad = decode_all(prepared.store, splits.training.samples, prepared.plan.budget, say)
     refuse_bad(bad, max_bad)
     with _locked(run):
         refuse_used(run)
@@ -162,7 +165,7 @@ def start(
             "schema": runs.SCHEMA,
             "kind": "run",
             "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            "classes": shares.training.classes.to_dict(),
+            "classes": splits.training.classes.to_dict(),
             "network": prepared.network,
             "preparation": settings.to_dict()["preparation"],
             "tta": mirrored(prepared.plan),
@@ -170,12 +173,12 @@ def start(
             "data": {
                 "path": str(prepared.data.resolve()),
                 "val": None if prepared.val is None else str(prepared.val.resolve()),
-                "fingerprint": shares.training.content_hash(),
-                "validation_fingerprint": shares.validation.content_hash() if shares.validation.samples else None,
+                "fingerprint": splits.training.content_hash(),
+                "validation_fingerprint": splits.validation.content_hash() if splits.validation.samples else None,
                 "fold": prepared.fold,
-                "how": shares.how,
-                "training": [sample.id for sample in shares.training.samples],
-                "validation": [sample.id for sample in shares.validation.samples],
+                "how": splits.how,
+                "training": [sample.id for sample in splits.training.samples],
+                "validation": [sample.id for sample in splits.validation.samples],
             },
             "settings": settings.to_dict(),
             "pretrained": None if prepared.pretrained is None else str(prepared.pretrained),
@@ -186,7 +189,7 @@ def start(
             "scores": {},
         }
         if distributed.rank() == 0:
-            remember_files(run, shares.training, shares.validation)
+            remember_files(run, splits.training, splits.validation)
             prepared.plan.save(run)
             runs.write_json(run / runs.RUN, content)
         return _train(run, content, prepared, Clock(started=started), show, say, resume=False, bad=bad)
@@ -222,23 +225,23 @@ def resume(
             )
         path = data or Path(content["data"]["path"])
         val = None if content["data"]["val"] is None else Path(content["data"]["val"])
-        shares = share_out(
+        splits = split_dataset(
             path, plan.settings.training, val, content["data"].get("fold"), say, content.get("max_bad", 0)
         )
-        for key, part in (("fingerprint", shares.training), ("validation_fingerprint", shares.validation)):
+        for key, part in (("fingerprint", splits.training), ("validation_fingerprint", splits.validation)):
             known = content["data"][key]
             if part.samples and not check_same(run, known, part, path, accept=accept_changed, say=say):
                 content["data"][key] = part.content_hash()
-        store = _store(shares.training, plan.settings)
+        store = _store(splits.training, plan.settings)
         prepared = Prepared(
             data=path,
             val=val,
             pretrained=None,
             fold=content["data"].get("fold"),
-            shares=shares,
+            splits=splits,
             store=store,
-            validation_store=_store(shares.validation, plan.settings, like=store),
-            facts=Facts.from_dict(plan.facts),
+            validation_store=_store(splits.validation, plan.settings, like=store),
+            fingerprint=Fingerprint.from_dict(plan.fingerprint),
             plan=plan,
             network=content["network"],
             segmenter=make_segmenter(content["network"]).to(best_device()),
@@ -246,10 +249,10 @@ def resume(
         return _train(run, content, prepared, Clock(started=started), show, say, resume=True)
 
 
-def extend(run: Path, more: str, *, share: float = 1.0) -> None:
+def extend(run: Path, more: str, *, fraction: float = 1.0) -> None:
     """Give a finished run more time, or more steps: `30m`, `2h`, `90s` or `500steps`; `resume` then trains it on.
 
-    With a `share`, that part of the time. The new leg starts from the last state; its rate warms up to `CONTINUED`
+    With a `fraction`, that part of the time. The new leg starts from the last state; its rate warms up to `CONTINUED`
     times the run's peak and falls again. Raises SettingError for another text, RunError if the run is not finished.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|steps)", more.strip())
@@ -262,7 +265,7 @@ def extend(run: Path, more: str, *, share: float = 1.0) -> None:
         if match[2] == "steps":
             plan = plan.with_budget(steps=state["step"] + int(match[1]), reason=f"continued for {more}")
         else:
-            minutes = state["elapsed"] / 60 + share * float(match[1]) * {"s": 1 / 60, "m": 1, "h": 60}[match[2]]
+            minutes = state["elapsed"] / 60 + fraction * float(match[1]) * {"s": 1 / 60, "m": 1, "h": 60}[match[2]]
             plan = plan.with_budget(minutes=minutes, reason=f"continued for {more}")
         state |= {"finished": False, "fraction": 0.0, "first": state["step"], "peak": CONTINUED}
         plan.save(run)
@@ -284,7 +287,7 @@ def _train(
     """The part that a fresh and a resumed run share."""
     keep_freed_memory()
     segmenter = prepared.segmenter
-    training, facts, shares = prepared.plan.training, prepared.facts, prepared.shares
+    training, fingerprint, splits = prepared.plan.training, prepared.fingerprint, prepared.splits
     device = next(segmenter.parameters()).device
     torch.backends.cudnn.benchmark = device.type == "cuda"
     torch.set_float32_matmul_precision("high" if device.type == "cuda" else "highest")
@@ -293,15 +296,15 @@ def _train(
     loader.bad |= bad
     weights = None
     if training.class_weighting:
-        share_K = np.maximum(np.array(facts.class_share), 1e-6)
-        weight_K = share_K**-training.class_weighting
-        weights = torch.tensor(weight_K / (weight_K * share_K).sum(), dtype=torch.float32, device=device)
+        fraction_K = np.maximum(np.array(fingerprint.class_fraction), 1e-6)
+        weight_K = fraction_K**-training.class_weighting
+        weights = torch.tensor(weight_K / (weight_K * fraction_K).sum(), dtype=torch.float32, device=device)
     done = train(
         run,
         segmenter,
         loader,
-        (prepared.validation_store, shares.validation.samples),
-        len(shares.training.classes),
+        (prepared.validation_store, splits.validation.samples),
+        len(splits.training.classes),
         training,
         prepared.plan.budget,
         make_loss(training.loss, weights, training.label_smoothing),
@@ -322,20 +325,20 @@ def make_loader(prepared: Prepared) -> Loader:
 
     Raises SettingError for an augmentation that does not suit the images.
     """
-    training, facts = prepared.plan.training, prepared.facts
+    training, fingerprint = prepared.plan.training, prepared.fingerprint
     device = next(prepared.segmenter.parameters()).device
     # A photometric change by channel is a table for each: worth its time only where channels differ in kind.
-    alike = facts.channels == 1 or (facts.channels == 3 and facts.dtype == "uint8")
+    alike = fingerprint.channels == 1 or (fingerprint.channels == 3 and fingerprint.dtype == "uint8")
     return Loader(
         prepared.store,
-        prepared.shares.training.samples,
+        prepared.splits.training.samples,
         augmentation=prepared.plan.settings.augmentation,
         crop=training.crop,
         batch=training.batch,
-        class_share=training.class_share,
+        class_fraction=training.class_fraction,
         seed=training.seed,
-        mean=float(np.mean(facts.mean)) if alike else facts.mean,
-        std=float(np.mean(facts.std)) if alike else facts.std,
+        mean=float(np.mean(fingerprint.mean)) if alike else fingerprint.mean,
+        std=float(np.mean(fingerprint.std)) if alike else fingerprint.std,
         scale=training.scale,
         slots=distributed.slots(training.batch),
         workers=default_workers(device.type),
@@ -344,10 +347,10 @@ def make_loader(prepared: Prepared) -> Loader:
 
 
 def _step_seconds(channels: int, classes: int, device: torch.device, training: ResolvedTraining) -> float:
-    """As the first process measures it, each with its share of the batch, so that all processes plan alike."""
+    """As the first process measures it, each with its part of the batch, so that all processes plan alike."""
     refuse_beyond_memory(training.crop, training.batch, training.scale, channels, classes)
-    share = replace(training, batch=len(distributed.slots(training.batch)))
-    (seconds,), _ = distributed.agree((measured(share, channels, classes, device),))
+    part = replace(training, batch=len(distributed.slots(training.batch)))
+    (seconds,), _ = distributed.agree((measured(part, channels, classes, device),))
     return seconds
 
 

@@ -1,4 +1,4 @@
-"""Which samples train and which validate, and whether data is still what it was."""
+"""Which samples train, and which validate."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from maskwright.check.precheck import refuse_errors
-from maskwright.config import SEED, VAL_SHARE, Training
+from maskwright.config import SEED, VAL_FRACTION, Training
 from maskwright.datasets.formats import open_dataset
 from maskwright.datasets.samples import Dataset, classes_present
 from maskwright.datasets.splits import folds, hold_out, keep_every_class
@@ -16,7 +16,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shares:
+class Splits:
     """Which samples train, which validate, and how they were chosen."""
 
     training: Dataset
@@ -24,10 +24,12 @@ class Shares:
     how: str
 
 
-def share_out(data: Path, training: Training, val: Path | None, fold: int | None, say: Say, max_bad: int = 0) -> Shares:
+def split_dataset(
+    data: Path, training: Training, val: Path | None, fold: int | None, say: Say, max_bad: int = 0
+) -> Splits:
     """Open a data folder, and `val` if there is one, and divide the samples.
 
-    The validation share is `val`, or the data's own `val` split, or held out; with a `fold`, that part of
+    Validation samples are those of `val`, or the data's own `val` split, or held out; with a `fold`, that part of
     `training.folds`. Raises what `open_dataset`, `hold_out` and `folds` raise.
     """
     seed = SEED if training.seed is None else training.seed
@@ -38,12 +40,12 @@ def share_out(data: Path, training: Training, val: Path | None, fold: int | None
         dataset = of_sources(dataset, training.sources.split(","))
     for note in dataset.notes:
         say(note)
-    splits = dataset.splits
-    if splits == {"val"}:
+    names = dataset.splits
+    if names == {"val"}:
         from maskwright.datasets.formats.project import refuse_frozen_only
 
         refuse_frozen_only(dataset)
-    pool = dataset.split("train") if "train" in splits else dataset
+    pool = dataset.split("train") if "train" in names else dataset
     if val is not None:
         other = open_dataset(val, classes=dataset.classes)
         for note in other.notes:
@@ -52,29 +54,29 @@ def share_out(data: Path, training: Training, val: Path | None, fold: int | None
             replace(sample, split=side) for side, part in (("train", pool), ("val", other)) for sample in part.samples
         ]
         refuse_errors(dataset.with_samples(tuple(sides)), f"{data} and {val}", say, max_bad)
-        return Shares(training=pool, validation=other, how=f"validation on {len(other.samples)} samples of {val}")
+        return Splits(training=pool, validation=other, how=f"validation on {len(other.samples)} samples of {val}")
     refuse_errors(dataset, str(data), say, max_bad)
-    left = f"; {data / 'test'} is left for evaluation" if "test" in splits and "train" in splits else ""
+    left = f"; {data / 'test'} is left for evaluation" if "test" in names and "train" in names else ""
     if fold is not None and training.folds is not None:
-        if "val" in splits and "train" in splits:
+        if "val" in names and "train" in names:
             left = f"; {data / 'val'} is not used{left}"
         parts, how = folds(pool.samples, training.folds, seed)
-        kept = tuple(sample for place, part in enumerate(parts) if place != fold for sample in part)
-        return Shares(
+        kept = tuple(sample for number, part in enumerate(parts) if number != fold for sample in part)
+        return Splits(
             training=pool.with_samples(kept),
             validation=pool.with_samples(parts[fold]),
             how=f"fold {fold + 1} of {training.folds}, without {len(parts[fold])} samples; {how}{left}",
         )
-    if "train" in splits and "val" in splits:
+    if "train" in names and "val" in names:
         validation = dataset.split("val")
         how = f"validation on the {len(validation.samples)} samples of {data / 'val'}"
-        return Shares(training=pool, validation=validation, how=how)
-    share = VAL_SHARE if training.val_share is None else training.val_share
-    kept, held, how = hold_out(pool.samples, share, seed)
+        return Splits(training=pool, validation=validation, how=how)
+    fraction = VAL_FRACTION if training.val_fraction is None else training.val_fraction
+    kept, held, how = hold_out(pool.samples, fraction, seed)
     if 0 < len(pool.samples) <= _COUNTED:
         kept, held, moved = keep_every_class(kept, held, classes_present(pool))
         how += moved
-    return Shares(training=pool.with_samples(kept), validation=pool.with_samples(held), how=how + left)
+    return Splits(training=pool.with_samples(kept), validation=pool.with_samples(held), how=how + left)
 
 
 _COUNTED = 500

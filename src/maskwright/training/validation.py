@@ -56,7 +56,7 @@ def refuse_unlabelled(store: Store, samples: Sequence[Sample]) -> None:
             "or listed as unlabelled.",
             expected="Expected labelled validation images, to choose the best weights by.",
             remedy="Label some, give others with --val, or train without validation: leave them out of the data and "
-            "give --val-share 0.",
+            "give --val-fraction 0.",
         )
 
 

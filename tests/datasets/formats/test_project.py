@@ -17,7 +17,7 @@ from maskwright.imaging.decoders import Window
 from maskwright.label import classes
 from maskwright.label.patches import encode
 from maskwright.label.store import Origin, Patch, Project
-from maskwright.training.split import share_out
+from maskwright.training.split import split_dataset
 
 
 def images(folder: Path, count: int = 4) -> Path:
@@ -89,11 +89,11 @@ def test_the_frozen_validation_set_is_the_split_val(tmp_path: Path) -> None:
         paint(project, "i1", 1)
         project.undo("i0", 1, "ada")
     with pytest.raises(EmptyDataError, match="validation set"):
-        share_out(tmp_path / "cells", Training(), None, None, print)
+        split_dataset(tmp_path / "cells", Training(), None, None, print)
     with Project(tmp_path / "cells", pause=None) as project:
         project.redo("i0", 2, "ada")
-    shares = share_out(tmp_path / "cells", Training(), None, None, print)
-    assert [s.id for s in shares.training.samples + shares.validation.samples] == ["i0", "i1"]
+    splits = split_dataset(tmp_path / "cells", Training(), None, None, print)
+    assert [s.id for s in splits.training.samples + splits.validation.samples] == ["i0", "i1"]
     data = open_dataset(tmp_path / "cells")
     assert {sample.id: sample.split for sample in data.samples} == {"i0": "train", "i1": "val"}
 
@@ -146,8 +146,10 @@ def test_labels_of_other_sources_are_left_out(tmp_path: Path) -> None:
     assert pixels("human", "script") == {"i0": [4, 32]}
     assert pixels("model-accepted") == {"i1": [9, 0]}
     assert of_sources(data, ["human"]).content_hash() != data.content_hash()
-    shares = share_out(tmp_path / "cells", Training(sources="human,model-accepted", val_share=0), None, None, print)
-    assert [sample.id for sample in shares.training.samples] == ["i0", "i1"]
+    splits = split_dataset(
+        tmp_path / "cells", Training(sources="human,model-accepted", val_fraction=0), None, None, print
+    )
+    assert [sample.id for sample in splits.training.samples] == ["i0", "i1"]
 
 
 def test_sources_without_effect_are_refused(discs: Path) -> None:
