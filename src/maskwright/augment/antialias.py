@@ -15,6 +15,9 @@ import numpy as np
 _ALIASING = 1.1
 """Views that shrink the image by less than this are not blurred first."""
 
+MOST_CHANNELS = 128
+"""OpenCV 5 takes no more."""
+
 _SLANTED = 0.05
 """Up to this fraction of its trace, a covariance's mixed term is taken for 0, and the blur for separable."""
 
@@ -102,17 +105,25 @@ def _blurred(source: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     sigma_x, sigma_y = np.sqrt(covariance.diagonal())
     radius_x, radius_y = round(2.3 * sigma_x), round(2.3 * sigma_y)
     if abs(covariance[0, 1]) <= max(_SLANTED * covariance.trace(), _NEGLIGIBLE):
-        blurred: np.ndarray = cv2.GaussianBlur(
-            source, (2 * radius_x + 1, 2 * radius_y + 1),
+        return any_channels(source, lambda part: cv2.GaussianBlur(
+            part, (2 * radius_x + 1, 2 * radius_y + 1),
             sigmaX=max(sigma_x, 1e-3), sigmaY=max(sigma_y, 1e-3), borderType=cv2.BORDER_REFLECT_101,
-        )  # fmt: skip
-        return blurred.reshape(source.shape)
+        ))  # fmt: skip
     # A very thin ellipse needs no division by zero: a hundredth of a pixel is a line.
     precision = np.linalg.inv(covariance + 1e-4 * np.eye(2))
     y, x = np.mgrid[-radius_y : radius_y + 1, -radius_x : radius_x + 1]
     kernel = np.exp(-0.5 * (precision[0, 0] * x * x + 2 * precision[0, 1] * x * y + precision[1, 1] * y * y))
-    blurred = cv2.filter2D(source, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT_101)
-    return blurred.reshape(source.shape)
+    kernel /= kernel.sum()
+    return any_channels(source, lambda part: cv2.filter2D(part, -1, kernel, borderType=cv2.BORDER_REFLECT_101))
+
+
+def any_channels(source: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Apply an OpenCV function that treats channels alike to any number of them."""
+    height, width, channels = source.shape
+    firsts = range(0, channels, MOST_CHANNELS)
+    parts = [source] if len(firsts) == 1 else [source[..., first : first + MOST_CHANNELS] for first in firsts]
+    done = [change(np.ascontiguousarray(part)).reshape(height, width, -1) for part in parts]
+    return done[0] if len(done) == 1 else np.concatenate(done, 2)
 
 
 def few_channels(

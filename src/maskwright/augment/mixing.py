@@ -13,6 +13,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from maskwright.augment.antialias import MOST_CHANNELS
 from maskwright.datasets.classes import UNLABELLED
 
 
@@ -47,7 +48,10 @@ def paste(
     pasted = []
     for below, above in zip(pair, other, strict=True):
         result = np.array(below, order="C")
-        cv2.copyTo(np.ascontiguousarray(above), where.view(np.uint8), result)
+        if above.shape[2:] <= (MOST_CHANNELS,):
+            cv2.copyTo(np.ascontiguousarray(above), where.view(np.uint8), result)
+        else:
+            result[where] = above[where]
         pasted.append(result)
     image, mask = pasted
     return image, mask

@@ -23,7 +23,7 @@ import cv2
 import imagecodecs
 import numpy as np
 
-from maskwright.augment.antialias import few_channels
+from maskwright.augment.antialias import MOST_CHANNELS, any_channels, few_channels
 from maskwright.config import Augmentation
 from maskwright.errors import SettingError
 
@@ -212,8 +212,7 @@ def _square(centre: np.ndarray, side: float, size: tuple[int, int]) -> tuple[sli
 
 
 def _blurred(image: np.ndarray, sigma: float) -> np.ndarray:
-    blurred = cv2.GaussianBlur(np.ascontiguousarray(image), (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
-    return blurred.reshape(image.shape)
+    return any_channels(image, lambda part: cv2.GaussianBlur(part, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101))
 
 
 def _coarse(image: np.ndarray, resolution: float) -> np.ndarray:
@@ -243,7 +242,13 @@ def _colored(image: np.ndarray, change: PhotometricChange, out: np.ndarray) -> N
         if not mixing:
             # A table for each channel is slower; most changes treat all channels alike.
             table = np.clip(table * np.float32(change.gain) + (offset if np.ptp(offset) else offset[:1]), 0, 255)
-        cv2.LUT(np.ascontiguousarray(image), np.ascontiguousarray(table[None], np.float32), dst=out)
+        if table.shape[1] == 1:
+            rows = np.ascontiguousarray(image).reshape(len(image), -1)
+            cv2.LUT(rows, table[None], dst=out.reshape(rows.shape))
+        elif channels <= MOST_CHANNELS:
+            cv2.LUT(np.ascontiguousarray(image), np.ascontiguousarray(table[None], np.float32), dst=out)
+        else:
+            np.copyto(out, table[image, np.arange(channels)])
         if not mixing:
             return
     else:

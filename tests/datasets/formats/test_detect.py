@@ -38,7 +38,7 @@ def test_a_folder_of_png_imports_no_other_reader(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded = {name for name in done.stdout.split() if name.startswith(("datasets.formats.", "imaging."))}
     assert loaded == {f"datasets.formats.{name}" for name in ("detect", "folder", "layout", "pairing")} | {
-        f"imaging.{name}" for name in ("colors", "decoders", "images")
+        f"imaging.{name}" for name in ("colors", "decoders", "images", "memory")
     }
 
 
