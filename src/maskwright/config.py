@@ -236,7 +236,8 @@ class Training:
         """Refuse what cannot be meant."""
         if self.minutes is not None and self.steps is not None:
             raise SettingError(
-                f"minutes = {self.minutes:g} and steps = {self.steps} contradict each other. Give one of them."
+                f"minutes = {self.minutes:g} and steps = {self.steps} contradict each other.",
+                remedy="Give one of them.",
             )
         if self.crop is not None:
             _require(min(self.crop) >= 1, "crop", self.crop, "a height and a width of at least 1 pixel")
@@ -295,7 +296,7 @@ class Settings:
         for name, section in sections.items():
             given = content.get(name, {})
             if not isinstance(given, dict):
-                raise SettingError(f"{source}: [{name}] is {given!r}. Expected a section of settings.")
+                raise SettingError(f"{source}: [{name}] is {given!r}.", expected="Expected a section of settings.")
             for old in RENAMED_SETTINGS.keys() & given.keys():
                 new = RENAMED_SETTINGS[old]
                 _require(new not in given, old, given[old], f"{new} alone, which {old} is called now")
@@ -337,8 +338,8 @@ def loss_terms(loss: str) -> list[tuple[float, str]]:
     for part, match in found:
         if match is None or match["name"] not in LOSSES:
             raise SettingError(
-                f"loss = {loss!r}: {part.strip()!r} is unknown. Expected one of {', '.join(LOSSES)}, or a sum such as "
-                "ce+dice or ce+dice+0.01*boundary."
+                f"loss = {loss!r}: {part.strip()!r} is unknown.",
+                expected=(f"Expected one of {', '.join(LOSSES)}, or a sum such as ce+dice or ce+dice+0.01*boundary."),
             )
     return [(float(match["factor"] or 1), match["name"]) for _, match in found if match is not None]
 
@@ -355,10 +356,11 @@ def load_recipe(name: str) -> Settings:
         content = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise SettingError(
-            f"There is no recipe {name!r}. Expected the path of a .toml file, or one of: {', '.join(recipe_names())}."
+            f"There is no recipe {name!r}.",
+            expected=f"Expected the path of a .toml file, or one of: {', '.join(recipe_names())}.",
         ) from None
     except (OSError, ValueError) as error:
-        raise SettingError(f"{path} cannot be read as TOML: {error}.") from None
+        raise SettingError(f"{path} cannot be read as TOML: {error}.", file=path) from None
     for section in content.values():
         for old in RENAMED_SETTINGS.keys() & section if isinstance(section, dict) else ():
             text = f"{path}: {old} is now called {RENAMED_SETTINGS[old]}; the old name will go with the next version."
@@ -395,4 +397,4 @@ def _typed(value: Any, hint: Any, what: str) -> Any:
         elif type(value) is option:
             return value
     expected = str(hint).replace("typing.", "").replace(" | None", "").replace("<class '", "").replace("'>", "")
-    raise SettingError(f"{what} = {value!r} has the wrong type. Expected {expected}.")
+    raise SettingError(f"{what} = {value!r} has the wrong type.", expected=f"Expected {expected}.")

@@ -22,7 +22,9 @@ def generate(out: Path, kinds: tuple[str, ...]) -> list[Path]:
     from maskwright.synthetic import write_dataset
 
     if out.exists() and not (out / MARK).exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SettingError(f"{out} exists and is no earlier demo's folder. Choose a new folder with --out.")
+        raise SettingError(
+            f"{out} exists and is no earlier demo's folder.", remedy="Choose a new folder with --out.", file=out
+        )
     runs.write_text(out / MARK, "Made by `maskwright demo`, which may write over what is here.\n")
     for kind in kinds:
         console.say(f"Generating {sum(COUNTS[kind].values())} {kind} images in {out / kind}")

@@ -138,11 +138,13 @@ def fix(audit: Audit, out: Path, *, progress: Callable[[int, int], None] | None 
 
 def _check_place(root: Path, out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SettingError(f"--fix {out} exists and is not empty. Choose a new folder for the corrected copy.")
+        raise SettingError(
+            f"--fix {out} exists and is not empty.", remedy="Choose a new folder for the corrected copy."
+        )
     source = root.resolve() if root.is_dir() else root.resolve().parent
     if out.resolve().is_relative_to(source):
         raise SettingError(
-            f"--fix {out} lies within the data set {root}. Choose a folder elsewhere: it is not touched."
+            f"--fix {out} lies within the data set {root}.", remedy="Choose a folder elsewhere: it is not touched."
         )
 
 

@@ -60,7 +60,9 @@ def predict(
 
         predictor.crf = CRFSettings()
     if fast and not any(predictor.flips):
-        raise SettingError(f"--fast has no effect: {model} makes one pass for each image as it is. Leave it out.")
+        raise SettingError(
+            f"--fast has no effect: {model} makes one pass for each image as it is.", remedy="Leave it out."
+        )
     predictor.flips = (False, False) if fast else predictor.flips
     folder = out or model / "predictions"
     runs.require_writable(folder)

@@ -135,13 +135,15 @@ def train(
     others = (recipe, out, val, pretrained)
     if resume is not None and (given != Settings() or any(option is not None for option in others)):
         raise SettingError(
-            "--resume continues a run exactly as it was planned; other settings have no effect. Leave them out, or "
-            "start a new run without --resume."
+            "--resume continues a run exactly as it was planned; other settings have no effect.",
+            remedy="Leave them out, or start a new run without --resume.",
         )
     if max_bad < 0:
         raise SettingError(f"--max-bad {max_bad}: expected 0 or more samples.")
     if resume is not None and max_bad:
-        raise SettingError("--max-bad is a run's own from its start; with --resume it has no effect. Leave it out.")
+        raise SettingError(
+            "--max-bad is a run's own from its start; with --resume it has no effect.", remedy="Leave it out."
+        )
     if accept_changed and resume is None:
         raise SettingError("--accept-changed goes with --resume RUN.")
     if continue_for is not None and resume is None:
@@ -150,7 +152,8 @@ def train(
         raise SettingError("train needs a folder of images and masks, for example: maskwright train cells/train")
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingError(
-            f"--out {out} exists and is not empty. Choose a new folder; or continue that run with --resume {out}."
+            f"--out {out} exists and is not empty.",
+            remedy=f"Choose a new folder; or continue that run with --resume {out}.",
         )
     if continue_for is not None and resume is not None and distributed.launch_rank() == 0:
         if session.has_folds(resume):

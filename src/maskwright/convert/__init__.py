@@ -84,7 +84,7 @@ def convert(dataset: Dataset, out: Path, to: Target, *, progress: Progress = lam
         Its subclasses say which file cannot be read.
     """
     if to not in get_args(Target):
-        raise SettingError(f"--to {to}: unknown format. Expected {', '.join(TARGETS)}.")
+        raise SettingError(f"--to {to}: unknown format.", expected=f"Expected {', '.join(TARGETS)}.")
     _check_place(dataset, out)
     out.parent.mkdir(parents=True, exist_ok=True)
     hidden = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
@@ -112,7 +112,12 @@ _FEWEST = 2
 def _check_place(dataset: Dataset, out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingError(
-            f"{out} exists and is not empty. Expected a new folder, or an empty one. Choose another name."
+            f"{out} exists and is not empty.",
+            expected="Expected a new folder, or an empty one.",
+            remedy="Choose another name.",
+            file=out,
         )
     if dataset.root.is_dir() and out.resolve().is_relative_to(dataset.root.resolve()):
-        raise SettingError(f"{out} lies within {dataset.root}, which is only read. Choose a folder elsewhere.")
+        raise SettingError(
+            f"{out} lies within {dataset.root}, which is only read.", remedy="Choose a folder elsewhere.", file=out
+        )

@@ -176,8 +176,11 @@ class ClassTable:
         if not isinstance(entries, Sequence) or isinstance(entries, str) or len(entries) < 2:
             found = len(entries) if isinstance(entries, Sequence) and not isinstance(entries, str) else repr(entries)
             raise ClassTableError(
-                f"{source} declares {found} classes. Expected two or more [[class]] sections, background included: "
-                f"it is a class like any other.{_EXAMPLE}"
+                f"{source} declares {found} classes.",
+                expected=(
+                    "Expected two or more [[class]] sections, background included: it is a class like "
+                    f"any other.{_EXAMPLE}"
+                ),
             )
         classes = tuple(_label_class(entry, index, source) for index, entry in enumerate(entries))
         unlabelled = _values(content.get("unlabelled", []), f"{source}: unlabelled")
@@ -193,7 +196,7 @@ class ClassTable:
             content = tomllib.loads(path.read_text("utf-8-sig"))
         except (OSError, ValueError) as error:
             raise ClassTableError(
-                f"{path} cannot be read as TOML: {error}. Expected a class table.{_EXAMPLE}"
+                f"{path} cannot be read as TOML: {error}.", expected=f"Expected a class table.{_EXAMPLE}", file=path
             ) from None
         return cls.from_dict(content, str(path))
 
@@ -291,46 +294,52 @@ def _translate(keys: np.ndarray, meaning: Mapping[int, int], lookup: np.ndarray 
 
 def _check(table: ClassTable) -> None:
     if len(table) > MAX_CLASSES:
-        raise ClassTableError(f"There are {len(table)} classes. Expected at most {MAX_CLASSES}: 255 means unlabelled.")
+        raise ClassTableError(
+            f"There are {len(table)} classes.", expected=f"Expected at most {MAX_CLASSES}: 255 means unlabelled."
+        )
     names: set[str] = set()
     owner: dict[Value, str] = {}
     for item in table.classes:
         if item.name in names:
-            raise ClassTableError(f"Two classes are named {item.name!r}. Give each class its own name.")
+            raise ClassTableError(f"Two classes are named {item.name!r}.", remedy="Give each class its own name.")
         names.add(item.name)
         for value in item.values:
             if value in owner:
                 raise ClassTableError(
-                    f"The value {value} stands for {owner[value]!r} and for {item.name!r}. Keep it in one of them."
+                    f"The value {value} stands for {owner[value]!r} and for {item.name!r}.",
+                    remedy="Keep it in one of them.",
                 )
             owner[value] = item.name
     for value in table.unlabelled:
         if value in owner:
             raise ClassTableError(
-                f"The value {value} is unlabelled and stands for {owner[value]!r}. Keep it in one of them."
+                f"The value {value} is unlabelled and stands for {owner[value]!r}.", remedy="Keep it in one of them."
             )
 
 
 def _label_class(entry: Any, index: int, source: str) -> LabelClass:
     where = f"{source}: class {index}"
     if not isinstance(entry, Mapping):
-        raise ClassTableError(f"{where} is {entry!r}. Expected a [[class]] section.{_EXAMPLE}")
+        raise ClassTableError(f"{where} is {entry!r}.", expected=f"Expected a [[class]] section.{_EXAMPLE}")
     _refuse_unknown(entry, {"name", "value", "color"}, where)
     name = entry.get("name")
     if not isinstance(name, str) or not name.strip() or not name.isprintable():
-        raise ClassTableError(f'{where} has the name {name!r}. Expected a line of text, for example name = "cell".')
+        raise ClassTableError(
+            f"{where} has the name {name!r}.", expected='Expected a line of text, for example name = "cell".'
+        )
     if "value" not in entry:
         raise ClassTableError(
-            f'{where} ({name}) has no value. Expected what stands for it in masks: value = {index}, or "#rrggbb".'
+            f"{where} ({name}) has no value.",
+            expected=f'Expected what stands for it in masks: value = {index}, or "#rrggbb".',
         )
     values = _values(entry["value"], f"{where} ({name}): value")
     if not values:
-        raise ClassTableError(f"{where} ({name}) has an empty list of values. Expected one value at least.")
+        raise ClassTableError(f"{where} ({name}) has an empty list of values.", expected="Expected one value at least.")
     color = default_color(index, name)
     if "color" in entry:
         (given,) = _values([entry["color"]], f"{where} ({name}): color")
         if isinstance(given, int):
-            raise ClassTableError(f'{where} ({name}): color = {given}. Expected a colour like "#808080".')
+            raise ClassTableError(f"{where} ({name}): color = {given}.", expected='Expected a colour like "#808080".')
         color = color_rgb(given)
     elif isinstance(values[0], str):
         color = color_rgb(values[0])
@@ -346,7 +355,7 @@ def _values(given: Any, where: str) -> tuple[Value, ...]:
             values.append(value)
         else:
             raise ClassTableError(
-                f'{where} = {given!r}. Expected a whole number, a colour "#rrggbb", or a list of these.'
+                f"{where} = {given!r}.", expected='Expected a whole number, a colour "#rrggbb", or a list of these.'
             )
     return tuple(values)
 
@@ -355,7 +364,7 @@ def _refuse_unknown(content: Mapping[str, Any], known: set[str], source: str) ->
     for key in content:
         if key not in known:
             raise ClassTableError(
-                f"{source} has the unknown key {key!r}. Expected: {', '.join(sorted(known))}.{_EXAMPLE}"
+                f"{source} has the unknown key {key!r}.", expected=f"Expected: {', '.join(sorted(known))}.{_EXAMPLE}"
             )
 
 

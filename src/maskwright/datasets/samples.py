@@ -98,7 +98,9 @@ class Dataset:
         """The samples of one split; raises DataError if there is no such split."""
         if name not in self.splits:
             found = ", ".join(sorted(self.splits)) or "none"
-            raise DataError(f"{self.root} has no split {name!r}. Found: {found}. Expected a folder {self.root / name}.")
+            raise DataError(
+                f"{self.root} has no split {name!r}. Found: {found}.", expected=f"Expected a folder {self.root / name}."
+            )
         return self.with_samples(tuple(sample for sample in self.samples if sample.split == name))
 
     def with_samples(self, samples: tuple[Sample, ...]) -> Dataset:

@@ -155,8 +155,8 @@ def folds(samples: Sequence[Sample], count: int, seed: int) -> tuple[list[tuple[
     if not all(parts):
         kept_whole = "" if len(units) == len(ordered) else f" in {len(units)} groups or sequences"
         raise SettingError(
-            f"folds = {count}: the data has {len(ordered)} sample(s){kept_whole}, too few for {count} parts. Use fewer "
-            "folds, or label more images."
+            f"folds = {count}: the data has {len(ordered)} sample(s){kept_whole}, too few for {count} parts.",
+            remedy="Use fewer folds, or label more images.",
         )
     found = [tuple(sorted(part, key=lambda sample: natural(sample.id))) for part in parts]
     groups = sum(unit.kind == "group" for unit in units)

@@ -248,20 +248,24 @@ def _aligned(evaluation: Evaluation, first: Evaluation, first_name: str, name: s
     if evaluation.classes.names != first.classes.names:
         raise RunError(
             f"{first_name} has the classes {', '.join(first.classes.names)}, and {name} has "
-            f"{', '.join(evaluation.classes.names)}. Expected the same; only such models can be compared."
+            f"{', '.join(evaluation.classes.names)}.",
+            expected="Expected the same; only such models can be compared.",
         )
     places = {key: place for place, key in enumerate(evaluation.ids)}
     if places.keys() != set(first.ids):
         raise RunError(
-            f"{first_name} was evaluated on {first.images} images of {first.data}, and {name} on {evaluation.images}, "
-            "not the same ones. Evaluate both again on the data as it is."
+            f"{first_name} was evaluated on {first.images} images of {first.data}, and {name} on "
+            f"{evaluation.images}, not the same ones.",
+            remedy="Evaluate both again on the data as it is.",
         )
     order = [places[key] for key in first.ids]
     confusions = evaluation.confusions_NKK[order]
     # What there is to find in an image, of each class, does not depend on the model.
     same_truth = np.array_equal(confusions.sum(2), first.confusions_NKK.sum(2))
     if not same_truth or not np.array_equal(evaluation.sizes_N2[order], first.sizes_N2):
-        raise RunError(f"The images of {first.data} changed between the two evaluations. Evaluate both again.")
+        raise RunError(
+            f"The images of {first.data} changed between the two evaluations.", remedy="Evaluate both again."
+        )
     return replace(
         evaluation,
         ids=first.ids,

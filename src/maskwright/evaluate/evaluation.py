@@ -291,11 +291,15 @@ class Evaluation:
             )
         except FileNotFoundError:
             raise RunError(
-                f"{folder} is no evaluation: it has no {COUNTS}. Expected a folder that `maskwright evaluate` wrote."
+                f"{folder} is no evaluation: it has no {COUNTS}.",
+                expected="Expected a folder that `maskwright evaluate` wrote.",
+                file=folder,
             ) from None
         except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
             raise RunError(
-                f"{path} cannot be read: {error}. Expected counts of an evaluation: run `maskwright evaluate` again."
+                f"{path} cannot be read: {error}.",
+                expected="Expected counts of an evaluation: run `maskwright evaluate` again.",
+                file=path,
             ) from None
 
     def _csv(self) -> str:

@@ -172,21 +172,25 @@ class _Gallery:
 def _check(predictor: Answerer, dataset: Dataset) -> None:
     if not dataset.samples:
         raise EmptyDataError(
-            f"{dataset.root} has no sample to evaluate. Expected images with masks, for example in "
-            f"{dataset.root / 'images'} and {dataset.root / 'masks'}."
+            f"{dataset.root} has no sample to evaluate.",
+            expected=(
+                f"Expected images with masks, for example in {dataset.root / 'images'} and {dataset.root / 'masks'}."
+            ),
         )
     bare = [sample.id for sample in dataset.samples if sample.mask is None]
     if bare:
         raise PairingError(
-            f"{len(bare)} of {len(dataset.samples)} images in {dataset.root} have no mask, for example "
-            f"{', '.join(bare[:3])}. Expected a mask for each image, to compare predictions with. Add the masks, or "
-            "use `maskwright predict` for images without."
+            f"{len(bare)} of {len(dataset.samples)} images in {dataset.root} have no mask, for "
+            f"example {', '.join(bare[:3])}.",
+            expected="Expected a mask for each image, to compare predictions with.",
+            remedy="Add the masks, or use `maskwright predict` for images without.",
         )
     if dataset.classes.names != predictor.classes.names:
         raise ClassTableError(
-            f"{dataset.root} has the classes {', '.join(dataset.classes.names)}, and the model was trained on "
-            f"{', '.join(predictor.classes.names)}. Expected the same names in the same order. Correct the data's "
-            "classes.toml, or remove it to use the model's."
+            f"{dataset.root} has the classes {', '.join(dataset.classes.names)}, and the model "
+            f"was trained on {', '.join(predictor.classes.names)}.",
+            expected="Expected the same names in the same order.",
+            remedy="Correct the data's classes.toml, or remove it to use the model's.",
         )
 
 

@@ -25,8 +25,8 @@ class OutOfFold:
         content = runs.read_run(run)
         if content.get("kind") != "folds":
             raise RunError(
-                f"{run} was trained without folds, so all its models have seen the training samples. Give other data: "
-                f"maskwright evaluate {run} DATA"
+                f"{run} was trained without folds, so all its models have seen the training samples.",
+                remedy=f"Give other data: maskwright evaluate {run} DATA",
             )
         self.predictors: dict[str, Predictor] = {}
         for fold in range(content["folds"]):
@@ -49,7 +49,7 @@ class OutOfFold:
         if len(samples) != len(self.predictors):
             gone = sorted(self.predictors.keys() - {sample.id for sample in samples})
             raise RunError(
-                f"{self.data} has changed: {len(gone)} samples are gone, for example {gone[0]}. Restore them."
+                f"{self.data} has changed: {len(gone)} samples are gone, for example {gone[0]}.", remedy="Restore them."
             )
         return dataset.with_samples(samples)
 

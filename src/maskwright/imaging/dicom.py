@@ -70,7 +70,9 @@ def _read(path: Path, **options: Any) -> Dataset:
         from pydicom import config, dcmread
     except ModuleNotFoundError:
         raise UnreadableFileError(
-            f"{path} is a DICOM file, which needs pydicom. Install it: pip install 'maskwright[dicom]'"
+            f"{path} is a DICOM file, which needs pydicom.",
+            remedy="Install it: pip install 'maskwright[dicom]'",
+            file=path,
         ) from None
     config.settings.reading_validation_mode = config.IGNORE  # odd texts in a header are no matter here
     dataset = dcmread(path, **options)

@@ -234,7 +234,11 @@ def write_picture(path: Path, rgb: np.ndarray) -> None:
     """
     kind = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}.get(path.suffix.lower())
     if kind is None:
-        raise SettingError(f"{path}: pictures cannot be written as {path.suffix!r}. Expected .png, .jpg or .jpeg.")
+        raise SettingError(
+            f"{path}: pictures cannot be written as {path.suffix!r}.",
+            expected="Expected .png, .jpg or .jpeg.",
+            file=path,
+        )
     with replacing(path) as temporary:
         PillowImage.fromarray(np.ascontiguousarray(rgb)).save(temporary, format=kind, quality=92)
 

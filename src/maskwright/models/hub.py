@@ -40,8 +40,8 @@ def fetch(name: Path | str) -> Path:
         found = sorted(_snapshot(str(name), repo, [wanted, *SETTINGS]).glob(wanted))
         if len(found) > 1:
             raise ModelError(
-                f"{name} has {len(found)} files of weights: {', '.join(path.name for path in found)}. "
-                f"Name one: hf://{repo}/{found[0].name}."
+                f"{name} has {len(found)} files of weights: {', '.join(path.name for path in found)}.",
+                remedy=f"Name one: hf://{repo}/{found[0].name}.",
             )
         if found:
             return found[0]
@@ -70,7 +70,9 @@ def _parts(name: str) -> tuple[str, str]:
     org, _, rest = name.removeprefix(HUB_SCHEME).removeprefix("/").partition("/")
     repo, _, file = rest.partition("/")
     if not org or not repo:
-        raise ModelError(f"{name!r} names no weights. Expected hf://ORGANISATION/REPOSITORY, or with /FILE after it.")
+        raise ModelError(
+            f"{name!r} names no weights.", expected="Expected hf://ORGANISATION/REPOSITORY, or with /FILE after it."
+        )
     return f"{org}/{repo}", file
 
 
@@ -79,8 +81,8 @@ def _snapshot(name: str, repo: str, patterns: list[str]) -> Path:
         import huggingface_hub
     except ImportError:
         raise ModelError(
-            f"{name} needs huggingface_hub. Install it with `pip install 'maskwright[hub]'`, or download the file and "
-            "give its path."
+            f"{name} needs huggingface_hub.",
+            remedy=("Install it with `pip install 'maskwright[hub]'`, or download the file and give its path."),
         ) from None
     try:
         repo, _, revision = repo.partition("@")
@@ -88,8 +90,9 @@ def _snapshot(name: str, repo: str, patterns: list[str]) -> Path:
     except Exception as error:  # its own, the HTTP client's and the operating system's, without a common class
         reason = str(error).strip().split("\n")[0].rstrip(".")
         raise ModelError(
-            f"{name} is neither in the cache of huggingface_hub nor could it be downloaded ({type(error).__name__}: "
-            f"{reason}). Check the name and the connection, or download the file and give its path."
+            f"{name} is neither in the cache of huggingface_hub nor could it be downloaded ("
+            f"{type(error).__name__}: {reason}).",
+            remedy="Check the name and the connection, or download the file and give its path.",
         ) from None
 
 

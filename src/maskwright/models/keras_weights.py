@@ -37,8 +37,9 @@ def load_keras(network: nn.Module, path: Path) -> None:
     """
     if type(network) is not UNet:
         raise ModelError(
-            f"{path} is a Keras file, and the network is {type(network).__name__}. Keras weights are read into the "
-            "classic U-Net, `unet`, and into no other."
+            f"{path} is a Keras file, and the network is {type(network).__name__}. Keras weights "
+            "are read into the classic U-Net, `unet`, and into no other.",
+            file=path,
         )
     layers = read_layers(path)
     convs = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
@@ -70,20 +71,31 @@ def read_layers(path: Path) -> Layers:
     try:
         import h5py
     except ImportError:
-        raise ModelError(f"{path} needs h5py. Install it with `pip install 'maskwright[keras]'`.") from None
+        raise ModelError(
+            f"{path} needs h5py.", remedy="Install it with `pip install 'maskwright[keras]'`.", file=path
+        ) from None
     if not path.is_file():
-        raise ModelError(f"{path} does not exist. Expected a file of Keras weights ({', '.join(KERAS_SUFFIXES)}).")
+        raise ModelError(
+            f"{path} does not exist.",
+            expected=f"Expected a file of Keras weights ({', '.join(KERAS_SUFFIXES)}).",
+            file=path,
+        )
     try:
         content = io.BytesIO(zipfile.ZipFile(path).read(ARCHIVED)) if path.suffix == ".keras" else path
         with h5py.File(content, "r") as file:
             layers = _keras_3(file) or _keras_2(file.get("model_weights", file))
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise ModelError(
-            f"{path} cannot be read as Keras weights ({type(error).__name__}: {error}). Expected a file that "
-            "`model.save` or `model.save_weights` of Keras wrote."
+            f"{path} cannot be read as Keras weights ({type(error).__name__}: {error}).",
+            expected="Expected a file that `model.save` or `model.save_weights` of Keras wrote.",
+            file=path,
         ) from None
     if not layers:
-        raise ModelError(f"{path} holds no layers with weights. Expected what `model.save_weights` of Keras writes.")
+        raise ModelError(
+            f"{path} holds no layers with weights.",
+            expected="Expected what `model.save_weights` of Keras writes.",
+            file=path,
+        )
     return layers
 
 

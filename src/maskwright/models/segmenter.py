@@ -57,12 +57,13 @@ class Segmenter(nn.Module):
         super().__init__()
         if not len(mean) == len(std) >= 1:
             raise ModelError(
-                f"mean has {len(mean)} and std {len(std)} numbers. Expected one of each for every input channel."
+                f"mean has {len(mean)} and std {len(std)} numbers.",
+                expected="Expected one of each for every input channel.",
             )
         if not all(map(math.isfinite, mean)) or not all(0 < s < math.inf for s in std):
             raise ModelError(
-                f"mean = {list(mean)}, std = {list(std)}: expected finite numbers, deviations above 0. "
-                "Use 1 for the deviation of a channel that never changes."
+                f"mean = {list(mean)}, std = {list(std)}: expected finite numbers, deviations above 0.",
+                remedy="Use 1 for the deviation of a channel that never changes.",
             )
         if not 0 < scale < math.inf:
             raise ModelError(f"scale = {scale!r}: expected a magnification above 0; 1 leaves the image as it is.")
@@ -154,13 +155,15 @@ class Segmenter(nn.Module):
         channels = len(self.mean)
         if x_BCHW.ndim != 4:
             raise ModelError(
-                f"The segmenter got a tensor of shape {tuple(x_BCHW.shape)}. "
-                f"Expected four dimensions: batch, {channels} channels, height, width."
+                f"The segmenter got a tensor of shape {tuple(x_BCHW.shape)}.",
+                expected=f"Expected four dimensions: batch, {channels} channels, height, width.",
             )
         if x_BCHW.shape[1] != channels:
             raise ModelError(
-                f"The network was made for {_count(channels)}, got {x_BCHW.shape[1]}. "
-                "Give images with the channels of the training images, or train a network on images like these."
+                f"The network was made for {_count(channels)}, got {x_BCHW.shape[1]}.",
+                remedy=(
+                    "Give images with the channels of the training images, or train a network on images like these."
+                ),
             )
         if x_BCHW.shape[2] < 1 or x_BCHW.shape[3] < 1:
             raise ModelError(f"The image has no pixels: its size is {x_BCHW.shape[2]}x{x_BCHW.shape[3]}.")

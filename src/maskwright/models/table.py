@@ -134,8 +134,8 @@ def build(name: str, in_channels: int, classes: int, options: Mapping[str, Any] 
             )
         if not _fits(value, allowed[option]):
             raise ModelError(
-                f"{option} = {value!r} does not suit the network {name!r}. "
-                f"Expected {_expected(allowed[option])}, for example {_shown(allowed[option])}."
+                f"{option} = {value!r} does not suit the network {name!r}.",
+                expected=f"Expected {_expected(allowed[option])}, for example {_shown(allowed[option])}.",
             )
     network: nn.Module = row_of(name).maker(in_channels, classes, **options)
     return network

@@ -85,7 +85,9 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     `weights_only=True`, which runs no code from the file. Raises ModelError if there is no such content.
     """
     if not path.is_file():
-        raise ModelError(f"{path} does not exist. Expected a file of weights (.safetensors or .pth).")
+        raise ModelError(
+            f"{path} does not exist.", expected="Expected a file of weights (.safetensors or .pth).", file=path
+        )
     if path.suffix not in (".safetensors", *TORCH_SUFFIXES) and not path.name.endswith(".pth.tar"):
         raise ModelError(
             f"{path} has the suffix {path.suffix!r}. Expected .safetensors, or {', '.join(TORCH_SUFFIXES)} for a "
@@ -100,16 +102,21 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     except Exception as error:  # torch's restricted unpickler fails on a damaged file with whatever it stumbles over
         reason = str(error).strip().split("\n")[0].rstrip(".")
         raise ModelError(
-            f"{path} cannot be read as weights ({type(error).__name__}: {reason}). "
-            "Expected plain tensors by name; a checkpoint with other objects in it must be saved anew as a state_dict."
+            f"{path} cannot be read as weights ({type(error).__name__}: {reason}).",
+            expected=(
+                "Expected plain tensors by name; a checkpoint with other objects in it must be saved "
+                "anew as a state_dict."
+            ),
+            file=path,
         ) from None
     for key in KEYS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
             loaded = loaded[key]
     if not isinstance(loaded, Mapping) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
         raise ModelError(
-            f"{path} holds {type(loaded).__name__}, not tensors by name. "
-            "Expected a state_dict; save one with torch.save(model.state_dict(), path)."
+            f"{path} holds {type(loaded).__name__}, not tensors by name.",
+            expected="Expected a state_dict; save one with torch.save(model.state_dict(), path).",
+            file=path,
         )
     return dict(loaded)
 
@@ -145,8 +152,9 @@ def load_state(module: nn.Module, state: dict[str, torch.Tensor], path: Path) ->
     if any(problems):
         raise ModelError(
             f"{path} does not fit this {type(module).__name__} of {len(expected)} tensors: "
-            f"{'; '.join(filter(None, problems))}. Expected weights of the same network with the same channels, "
-            "classes and options."
+            f"{'; '.join(filter(None, problems))}.",
+            expected="Expected weights of the same network with the same channels, classes and options.",
+            file=path,
         )
     module.load_state_dict(state)
 

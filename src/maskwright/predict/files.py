@@ -180,7 +180,9 @@ def predict_files(
             targets = {(out / name / f"{image.name}{suffix}").resolve() for suffix in (".png", ".tif")}
             target = next(iter(targets & sources), None)
             if target is not None:
-                raise PairingError(f"Writing {target} would overwrite an input. Choose another folder with --out.")
+                raise PairingError(
+                    f"Writing {target} would overwrite an input.", remedy="Choose another folder with --out."
+                )
     parts = {MASKS: True, OVERLAYS: overlays, PROBABILITIES: probabilities, UNCERTAINTY: uncertainty}
     require_free(
         out / part / f"{image.name}{suffix}"

@@ -135,7 +135,8 @@ class Predictor:
             return cls(segmenter.to(chosen), run, str(folder))
         except KeyError as missing:
             raise RunError(
-                f"{folder / runs.RUN} has no {missing}. Expected a file that Maskwright wrote; restore it from a copy."
+                f"{folder / runs.RUN} has no {missing}.",
+                expected="Expected a file that Maskwright wrote; restore it from a copy.",
             ) from None
 
     @property
@@ -180,10 +181,13 @@ class Predictor:
         pixels = np.asarray(image)
         pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
         if pixels.ndim != 3 or not pixels.size:
-            raise DataError(f"{name} has shape {np.shape(image)}. Expected H x W or H x W x C, with pixels in it.")
+            raise DataError(
+                f"{name} has shape {np.shape(image)}.", expected="Expected H x W or H x W x C, with pixels in it."
+            )
         if valid is not None and valid.shape != pixels.shape[:2]:
             raise DataError(
-                f"{name}: the valid mask has shape {valid.shape}. Expected that of the image, {pixels.shape[:2]}."
+                f"{name}: the valid mask has shape {valid.shape}.",
+                expected=f"Expected that of the image, {pixels.shape[:2]}.",
             )
         self.check(pixels, name)
         if pixels.dtype == np.float32:
@@ -216,14 +220,18 @@ class Predictor:
         known = self.run["input"]
         if pixels.shape[2] != known["channels"]:
             raise DataError(
-                f"{name} has {pixels.shape[2]} channel(s). Expected {known['channels']}, as in the training images "
-                f"of {self.source}. Convert it, or train a model on such images."
+                f"{name} has {pixels.shape[2]} channel(s).",
+                expected=f"Expected {known['channels']}, as in the training images of {self.source}.",
+                remedy="Convert it, or train a model on such images.",
             )
         if str(pixels.dtype) != known["dtype"]:
             raise DataError(
-                f"{name} has values of {pixels.dtype}. Expected {known['dtype']}, the native type of the training "
-                f"images of {self.source}, from {known['low']:g} to {known['high']:g}. Give the image as it was "
-                "stored, without scaling it."
+                f"{name} has values of {pixels.dtype}.",
+                expected=(
+                    f"Expected {known['dtype']}, the native type of the training images of {self.source}, "
+                    f"from {known['low']:g} to {known['high']:g}."
+                ),
+                remedy="Give the image as it was stored, without scaling it.",
             )
         seen = pixels[:: max(1, pixels.shape[0] // 256), :: max(1, pixels.shape[1] // 256)]
         low, middle, high = np.nanpercentile(seen, (1, 50, 99))

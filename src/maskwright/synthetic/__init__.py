@@ -143,7 +143,7 @@ def write_dataset(
             raise SettingError(f"{split} = {count} scenes: expected 0 to {_MOST} for {', '.join(SPLITS)}.")
     classes, total = class_table(kind), sum(counts.values())
     if total == 0:
-        raise SettingError("No scenes were asked for. Expected at least one for train, val or test.")
+        raise SettingError("No scenes were asked for.", expected="Expected at least one for train, val or test.")
     _refuse_other_data(folder, chosen, kind, counts, classes)
     classes.save(folder / CLASSES_FILE)
     written = 0
@@ -162,7 +162,9 @@ def _kind(name: str) -> _Kind:
     if name not in _KINDS:
         near = difflib.get_close_matches(name, KINDS, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise SettingError(f"There is no kind of generated scene {name!r}. Expected one of: {', '.join(KINDS)}.{hint}")
+        raise SettingError(
+            f"There is no kind of generated scene {name!r}.", expected=f"Expected one of: {', '.join(KINDS)}.{hint}"
+        )
     return _KINDS[name]
 
 
@@ -205,8 +207,9 @@ def _refuse_other_data(folder: Path, chosen: _Kind, kind: str, counts: Mapping[s
     table = folder / CLASSES_FILE
     if table.exists() and ClassTable.load(table) != classes:
         raise SettingError(
-            f"{table} declares other classes than generated {kind} scenes have, so {folder} holds other data. "
-            "Choose another folder, or remove that one."
+            f"{table} declares other classes than generated {kind} scenes have, so {folder} holds other data.",
+            remedy="Choose another folder, or remove that one.",
+            file=table,
         )
     for split in SPLITS:
         expected = set(_names(kind, counts.get(split, 0)))
@@ -216,6 +219,6 @@ def _refuse_other_data(folder: Path, chosen: _Kind, kind: str, counts: Mapping[s
             others = [name for name in others if not name.startswith(".")]
             if others:
                 raise SettingError(
-                    f"{folder / split / part} already holds files that are not of these scenes: {listed(others)}. "
-                    "Choose another folder, or remove that one."
+                    f"{folder / split / part} already holds files that are not of these scenes: {listed(others)}.",
+                    remedy="Choose another folder, or remove that one.",
                 )

@@ -63,7 +63,9 @@ def refuse_bad(failed: dict[str, str], most: int) -> None:
 def refuse_used(run: Path) -> None:
     """Raise RunError if another process has trained here since the folder was looked at, which takes time."""
     if distributed.rank() == 0 and (run / runs.RUN).exists():
-        raise RunError(f"{run} holds a run already. Choose another folder, or continue that run: --resume {run}")
+        raise RunError(
+            f"{run} holds a run already.", remedy=f"Choose another folder, or continue that run: --resume {run}"
+        )
 
 
 def readable(store: Store, samples: Sequence[Sample], most: int, say: Say) -> Sequence[Sample]:

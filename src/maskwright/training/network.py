@@ -26,8 +26,9 @@ def describe(
     top = _top(fingerprint)
     if training.normalization in ("unit", "imagenet") and top is None:
         raise SettingError(
-            f"normalization = {training.normalization!r} goes by the type's largest value, and the images are "
-            f"{fingerprint.dtype}. Use normalization = 'data'."
+            f"normalization = {training.normalization!r} goes by the type's largest value, and "
+            f"the images are {fingerprint.dtype}.",
+            remedy="Use normalization = 'data'.",
         )
     if training.normalization == "unit":
         mean, std = [0.0] * fingerprint.channels, [top or 1.0] * fingerprint.channels

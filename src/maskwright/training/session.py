@@ -83,8 +83,9 @@ def prepare(
     settings = given if recipe is None else given.over(load_recipe(recipe))
     if val is not None and given.training.val_fraction is not None:
         raise SettingError(
-            f"--val {val} replaces the validation split, so val_fraction = {given.training.val_fraction:g} has no "
-            "effect. Give one of them."
+            f"--val {val} replaces the validation split, so val_fraction = "
+            f"{given.training.val_fraction:g} has no effect.",
+            remedy="Give one of them.",
         )
     splits = split_dataset(data, settings.training, val, fold, say, max_bad)
     store = _store(splits.training, settings)
@@ -214,8 +215,8 @@ def resume(
     with _locked(run):
         if not checkpoint.exists(run):
             raise RunError(
-                f"{run} cannot be resumed: it has no state in {runs.RESUME}/, which appears within the first minute. "
-                "Start again with `maskwright train DATA`."
+                f"{run} cannot be resumed: it has no state in {runs.RESUME}/, which appears within the first minute.",
+                remedy="Start again with `maskwright train DATA`.",
             )
         if content["scores"] and runs.read_json(run / runs.RESUME / checkpoint.STATE).get("finished"):
             raise RunError(

@@ -129,7 +129,7 @@ def _inferred(
     if layout is not None and (not layout.contested or len(found) < 2):
         return layout, problems
     if found and not layout and refusal.what.startswith(f"{root} holds no images"):
-        refusal = EmptyDataError(f"{root} is of no known format. Found there: {contents(root)}.")
+        refusal = EmptyDataError(f"{root} is of no known format. Found there: {contents(root)}.", file=root)
     way_out = words.proposal(root, found) or words.by_hand(root)
     raise type(refusal)(
         refusal.what, expected=refusal.expected, remedy=f"{refusal.remedy}\n{way_out}", file=refusal.file or root

@@ -104,8 +104,10 @@ def _read_names(path: Path) -> list[str]:
     names = {int(row[0]): row[-1].strip() for row in rows if row[0].strip().isdecimal()}
     if list(names) != list(range(1, len(names) + 1)) or len(names) < 2:
         raise ClassTableError(
-            f"{path} names {len(names)} classes, not numbered from 1 on. Expected lines of number, ratio, counts and "
-            "name, between tabs. Copy the file again, or remove it."
+            f"{path} names {len(names)} classes, not numbered from 1 on.",
+            expected="Expected lines of number, ratio, counts and name, between tabs.",
+            remedy="Copy the file again, or remove it.",
+            file=path,
         )
     first = [name.split(",")[0].strip() for name in names.values()]
     return [short if first.count(short) == 1 else name for short, name in zip(first, names.values(), strict=True)]

@@ -173,8 +173,10 @@ def _read_colors(path: Path) -> dict[str, str]:
             continue
         if len(words) != 4 or not all(word.isdecimal() and int(word) < 256 for word in words[:3]):
             raise ClassTableError(
-                f"{path}, line {number}, is {line!r}. Expected red, green, blue and a name, such as 64 128 64 Animal. "
-                "Correct the line."
+                f"{path}, line {number}, is {line!r}.",
+                expected="Expected red, green, blue and a name, such as 64 128 64 Animal.",
+                remedy="Correct the line.",
+                file=path,
             )
         red, green, blue = map(int, words[:3])
         colors[words[3].strip()] = color_name(red << 16 | green << 8 | blue)

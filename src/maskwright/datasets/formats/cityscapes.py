@@ -67,8 +67,8 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
             samples.append(Sample(id=f"{split}/{name}", image=Source(path=path), mask=source, group=city, split=split))
     if not samples and not problems:
         raise EmptyDataError(
-            f"{frames_folder} holds no frame that can be used. Expected "
-            f"{frames_folder / 'train' / 'CITY'}/*{_IMAGE}.png."
+            f"{frames_folder} holds no frame that can be used.",
+            expected=f"Expected {frames_folder / 'train' / 'CITY'}/*{_IMAGE}.png.",
         )
     cities = sorted({str(sample.group) for sample in samples})
     notes.append(f"group: the city, {counted(len(cities), 'group')} ({listed(cities)})")

@@ -54,8 +54,10 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
     if len(files) > 1 and any(split_named(path.stem) is None for path in files):
         both = " and ".join(path.name for path in files)
         raise DataError(
-            f"{root} has {both}, and each reads as the list of its images and masks. Expected one, or train.csv, "
-            "val.csv and test.csv. Give the file to be read itself, or move the others elsewhere."
+            f"{root} has {both}, and each reads as the list of its images and masks.",
+            expected="Expected one, or train.csv, val.csv and test.csv.",
+            remedy="Give the file to be read itself, or move the others elsewhere.",
+            file=root,
         )
     rows = [(path, number, row) for path in files for number, row in _rows(path)]
     entries = [
@@ -84,7 +86,9 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
             split=split,
         )
     if not samples and not problems:
-        raise EmptyDataError(f"{files[0]} lists no image that can be used. Expected a row for each, after the header.")
+        raise EmptyDataError(
+            f"{files[0]} lists no image that can be used.", expected="Expected a row for each, after the header."
+        )
     others = [
         name for path in files for name in _header(path)[0] if name not in _COLUMNS and not name.startswith(_LAYER)
     ]
@@ -143,7 +147,12 @@ def _rows(path: Path) -> list[tuple[int, Mapping[str, str]]]:
             next(reader)
             numbered = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read: {error}. Expected a CSV file in UTF-8. Save it anew.") from None
+        raise DataError(
+            f"{path} cannot be read: {error}.",
+            expected="Expected a CSV file in UTF-8.",
+            remedy="Save it anew.",
+            file=path,
+        ) from None
     return [(number, dict(zip(names, [cell.strip() for cell in row], strict=False))) for number, row in numbered]
 
 
@@ -154,7 +163,10 @@ def _sources(
     split = row.get("split")
     if split and split_named(split) is None:
         raise DataError(
-            f"{path}, line {number}: split = {split!r}. Expected {', '.join(SPLITS)}, or nothing. Correct the row."
+            f"{path}, line {number}: split = {split!r}.",
+            expected=f"Expected {', '.join(SPLITS)}, or nothing.",
+            remedy="Correct the row.",
+            file=path,
         )
     sources: dict[str, Source] = {}
     layers = [name for name in row if name.startswith(_LAYER)]

@@ -56,8 +56,11 @@ class Merged(Source):
             inside = (raw != 0).any(axis=2) if raw.ndim == 3 else raw != 0
             if merged is not None and merged.shape != inside.shape:
                 raise SizeMismatchError(
-                    f"{path} is {inside.shape[1]} x {inside.shape[0]} pixels, and the masks before it in {self.path} "
-                    f"are {merged.shape[1]} x {merged.shape[0]}. Expected the size of the image. Export it again."
+                    f"{path} is {inside.shape[1]} x {inside.shape[0]} pixels, and the masks before it in "
+                    f"{self.path} are {merged.shape[1]} x {merged.shape[0]}.",
+                    expected="Expected the size of the image.",
+                    remedy="Export it again.",
+                    file=path,
                 )
             merged = inside if merged is None else merged | inside
         assert merged is not None, "a folder without masks is no source"

@@ -78,12 +78,16 @@ def files_in(
     elif twice:
         names = listed([f"{first.name} and {second.name}" for first, second in twice])
         raise PairingError(
-            f"{folder} has two files for one name: {names}. Expected one file for each stem, since files are paired by "
-            "it. Remove or rename one."
+            f"{folder} has two files for one name: {names}.",
+            expected="Expected one file for each stem, since files are paired by it.",
+            remedy="Remove or rename one.",
+            file=folder,
         )
     if not by_stem:
         seen = f"Found: {listed(others)}." if others else "It is empty."
-        raise EmptyDataError(f"{folder} has no images. {seen} Expected files with {suffixes()}, directly in it.")
+        raise EmptyDataError(
+            f"{folder} has no images. {seen} Expected files with {suffixes()}, directly in it.", file=folder
+        )
     return by_stem, [f"{folder}: not read, being no images: {listed(others)}"] if others else []
 
 
@@ -107,8 +111,10 @@ def matched(
         for other in ranked[1:]:
             if affixes[other] == affixes[best] and not (other[0].startswith(before) and other[1].endswith(after)):
                 raise DataError(
-                    f"{folder} has two masks for one image: names with {_shown(best)}, and with {_shown(other)}. "
-                    "Expected one mask for each image. Move the others elsewhere."
+                    f"{folder} has two masks for one image: names with {_shown(best)}, and with {_shown(other)}.",
+                    expected="Expected one mask for each image.",
+                    remedy="Move the others elsewhere.",
+                    file=folder,
                 )
         renamed: dict[str, Path] = {}
         for stem, path in others.items():
@@ -247,9 +253,14 @@ def _by_format(
     if unclear:
         first, second = (path.name for path in unclear[0])
         raise DataError(
-            f"{folder} has {first} and {second}: either {first} is the image and {second} its mask, or {second} is the "
-            f"image and {first} its mask. Expected images in images/ and masks in masks/, or names such as "
-            f"{unclear[0][0].stem}.png and {unclear[0][0].stem}_mask.png. Move or rename them."
+            f"{folder} has {first} and {second}: either {first} is the image and {second} its "
+            f"mask, or {second} is the image and {first} its mask.",
+            expected=(
+                "Expected images in images/ and masks in masks/, or names such as "
+                f"{unclear[0][0].stem}.png and {unclear[0][0].stem}_mask.png."
+            ),
+            remedy="Move or rename them.",
+            file=folder,
         )
     lossy = {stem_of(path): path for paths in by_stem.values() for path in paths if path.suffix.lower() in _LOSSY}
     exact = {stem_of(path): path for paths in by_stem.values() for path in paths if path.suffix.lower() not in _LOSSY}
@@ -272,7 +283,9 @@ def _check_within(
             text += f"\n{counted(len(alone), 'image')} of {len(images)} without a mask: {names}."
         if left:
             text += f"\n{counted(len(left), 'mask')} without an image: {listed([path.name for path in left])}."
-        raise PairingError(f"{text}\nExpected one mask for each image. Add what is missing, or move these elsewhere.")
+        raise PairingError(
+            f"{text}\nExpected one mask for each image.", remedy="Add what is missing, or move these elsewhere."
+        )
 
 
 def _bare_images(images: Mapping[str, Path]) -> dict[str, Path]:

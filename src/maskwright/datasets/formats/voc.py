@@ -72,7 +72,9 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
                 )
             )
     if not samples and not problems:
-        raise EmptyDataError(f"{home / 'ImageSets'} names no image that is there. Expected lists of images.")
+        raise EmptyDataError(
+            f"{home / 'ImageSets'} names no image that is there.", expected="Expected lists of images."
+        )
     unused = len(images.keys() - listed_names)
     notes += [f"{counted(unused, 'image')} of JPEGImages are in no list for segmentation"] if unused else []
     return Layout(
@@ -171,11 +173,15 @@ def _labelmap(path: Path) -> dict[str, tuple[int, int, int]]:
             labels[name] = (int(numbers[0]), int(numbers[1]), int(numbers[2]))
         else:
             raise ClassTableError(
-                f"{path} has the line {line!r}. Expected label:red,green,blue:parts:actions, such as car:128,0,0::. "
-                "Correct the line."
+                f"{path} has the line {line!r}.",
+                expected="Expected label:red,green,blue:parts:actions, such as car:128,0,0::.",
+                remedy="Correct the line.",
+                file=path,
             )
     if len(labels) < 2:
-        raise ClassTableError(f"{path} has the labels {listed(list(labels)) or 'none'}. Expected two or more.")
+        raise ClassTableError(
+            f"{path} has the labels {listed(list(labels)) or 'none'}.", expected="Expected two or more.", file=path
+        )
     return labels
 
 

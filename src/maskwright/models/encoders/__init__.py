@@ -46,7 +46,9 @@ def build_encoder(
     Raises ModelError for an unknown name, or an option that the encoder does not have.
     """
     if name not in ENCODERS and not name.startswith(TIMM_PREFIX):
-        raise ModelError(f"There is no encoder {name!r}. Expected one of: {', '.join(ENCODERS)}, {TIMM_PREFIX}NAME.")
+        raise ModelError(
+            f"There is no encoder {name!r}.", expected=f"Expected one of: {', '.join(ENCODERS)}, {TIMM_PREFIX}NAME."
+        )
     if output_stride not in (8, 16, 32) or (name in STRIDED and output_stride != 32):
         raise ModelError(
             f"output_stride = {output_stride}: the encoder {name!r} has {'32' if name in STRIDED else '8, 16 or 32'}."

@@ -37,8 +37,11 @@ class TimmEncoder(Encoder):
         self.channels = tuple(self.model.feature_info.channels())
         if list(self.strides) != sorted(self.strides) or len(set(self.strides)) < 2:
             raise ModelError(
-                f"The maps of timm's backbone {name!r} have the strides {list(self.strides)}. Expected strides that "
-                "grow, as those of a convolutional or hierarchical backbone do: timm:convnext_tiny, for example."
+                f"The maps of timm's backbone {name!r} have the strides {list(self.strides)}.",
+                expected=(
+                    "Expected strides that grow, as those of a convolutional or hierarchical backbone "
+                    "do: timm:convnext_tiny, for example."
+                ),
             )
         self.stride = self.strides[-1]
         self._try(in_channels)
@@ -63,8 +66,9 @@ class TimmEncoder(Encoder):
                 self.model.eval()(torch.zeros(1, in_channels, 2 * self.stride, 3 * self.stride))
         except (AssertionError, RuntimeError) as error:
             raise ModelError(
-                f"timm's backbone {self.name!r} does not take images of every size that {self.stride} divides "
-                f"({error}). Expected one that does, as convolutional backbones do: timm:convnext_tiny, for example."
+                f"timm's backbone {self.name!r} does not take images of every size that {self.stride} "
+                f"divides ({error}).",
+                expected=("Expected one that does, as convolutional backbones do: timm:convnext_tiny, for example."),
             ) from None
         self.model.train()
 
@@ -79,8 +83,11 @@ def _create(name: str, **options: Any) -> Any:
         import timm
     except (ImportError, RuntimeError) as error:  # torchvision beside another build of torch raises RuntimeError
         raise ModelError(
-            f"The encoder {TIMM_PREFIX + name!r} needs timm, which cannot be imported ({error}). Install it with "
-            "`pip install 'maskwright[timm]'`, beside a torchvision that was built for the torch you have."
+            f"The encoder {TIMM_PREFIX + name!r} needs timm, which cannot be imported ({error}).",
+            remedy=(
+                "Install it with `pip install 'maskwright[timm]'`, beside a torchvision that was "
+                "built for the torch you have."
+            ),
         ) from None
     try:
         return timm.create_model(name, pretrained=False, **options)

@@ -186,7 +186,7 @@ def samples_of(entries: Sequence[Entry], problems: list[Problem] | None) -> tupl
     unique = {sample.id: sample for sample in samples}
     if not unique and not problems:
         file = entries[0].file if entries else None
-        raise EmptyDataError(f"{file} names no image. Expected annotations of images.")
+        raise EmptyDataError(f"{file} names no image.", expected="Expected annotations of images.", file=file)
     return tuple(sorted(unique.values(), key=lambda sample: natural(sample.id)))
 
 

@@ -98,7 +98,11 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
         notes += [f"{name}: left out, having no annotations" for name in without]
         files = [file for file in files if file.annotations is not None]
         if not files:
-            raise DataError(f"{without[0]} has images and no annotations. Expected masks. Give a folder that has some.")
+            raise DataError(
+                f"{without[0]} has images and no annotations.",
+                expected="Expected masks.",
+                remedy="Give a folder that has some.",
+            )
     categories = _categories(files)
     merged = {file.split for file in files if file.stuff} & {file.split for file in files if not file.stuff}
     nothing = free_value(int(item["id"]) for item in categories)
@@ -230,8 +234,10 @@ def _categories(files: Sequence[_File]) -> list[dict[str, Any]]:
             before = by_id.setdefault(item["id"], new | {"stuff": file.stuff, "file": file.path})
             if before["name"] != item["name"]:
                 raise ClassTableError(
-                    f"The category {item['id']} is {before['name']!r} in {before['file']} and {item['name']!r} in "
-                    f"{file.path}. Expected one name for each id in all files. Export them together."
+                    f"The category {item['id']} is {before['name']!r} in {before['file']} and "
+                    f"{item['name']!r} in {file.path}.",
+                    expected="Expected one name for each id in all files.",
+                    remedy="Export them together.",
                 )
     # Roboflow declares the name of the whole as category 0, and the others as its members.
     groups = {item.get("supercategory") for file in files for item in file.categories}

@@ -110,8 +110,10 @@ def _parse(
         raise damaged(path, str(error), _EXPECTED) from None
     if tracks:
         raise DataError(
-            f"{path} has {tracks} tracks: it is of CVAT for video. Expected CVAT for images 1.1, with every frame's "
-            "shapes. Export the task again in that format."
+            f"{path} has {tracks} tracks: it is of CVAT for video.",
+            expected="Expected CVAT for images 1.1, with every frame's shapes.",
+            remedy="Export the task again in that format.",
+            file=path,
         )
     return list(labels.values()), entries
 

@@ -97,8 +97,8 @@ class EmbeddedImage(Source):
 
     def _unreadable(self, found: str) -> UnreadableFileError:
         return UnreadableFileError(
-            f"The picture in {self.path} (imageData) cannot be read: {found}. Put the image beside the file, under the "
-            "name in imagePath."
+            f"The picture in {self.path} (imageData) cannot be read: {found}.",
+            remedy="Put the image beside the file, under the name in imagePath.",
         )
 
 

@@ -96,7 +96,10 @@ class Runs(Source):
 
     def _broken(self, what: str, expected: str) -> UnreadableFileError:
         return UnreadableFileError(
-            f"{self.path}: the mask of {self.image.name} {what}. Expected {expected}. Correct the row, or remove it."
+            f"{self.path}: the mask of {self.image.name} {what}.",
+            expected=f"Expected {expected}.",
+            remedy="Correct the row, or remove it.",
+            file=self.path,
         )
 
 
@@ -120,7 +123,12 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
         return None
     if len(files) > 1:
         both = " and ".join(path.name for path in files)
-        raise DataError(f"{root} has {both}, and each holds run lengths of masks. Expected one. Give the file itself.")
+        raise DataError(
+            f"{root} has {both}, and each holds run lengths of masks.",
+            expected="Expected one.",
+            remedy="Give the file itself.",
+            file=root,
+        )
     path = files[0]
     rows = _rows(path)
     values, classes = _values(path, rows)
@@ -131,7 +139,12 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
         candidates = by_name.get(name) or by_stem.get(name, [])
         if len(candidates) > 1:
             both = " and ".join(map(str, candidates))
-            raise DataError(f"{path} names {name}, which may be {both}. Expected one image. Move the others elsewhere.")
+            raise DataError(
+                f"{path} names {name}, which may be {both}.",
+                expected="Expected one image.",
+                remedy="Move the others elsewhere.",
+                file=path,
+            )
         if not candidates:
             problem = Problem(
                 level="error",
@@ -148,7 +161,9 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
         mask = Runs(path=path, image=image, runs=tuple(parts), relative=relative) if masks else None
         samples.append(Sample(id=stem_of(image), image=Source(path=image), mask=mask))
     if not samples and not problems:
-        raise EmptyDataError(f"{path} names no image that is below {path.parent}. Expected the images beside it.")
+        raise EmptyDataError(
+            f"{path} names no image that is below {path.parent}.", expected="Expected the images beside it.", file=path
+        )
     samples.sort(key=lambda sample: natural(sample.id))
     left = [path.name for paths in by_stem.values() for path in paths if path not in runs]
     notes = [f"{counted(len(left), 'image')} without a row in {path.name} left out: {listed(left)}"] if left else []
@@ -189,7 +204,12 @@ def _rows(path: Path) -> list[tuple[str, str, str]]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.reader(file))[1:]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read: {error}. Expected a CSV file in UTF-8. Save it anew.") from None
+        raise DataError(
+            f"{path} cannot be read: {error}.",
+            expected="Expected a CSV file in UTF-8.",
+            remedy="Save it anew.",
+            file=path,
+        ) from None
     finally:
         csv.field_size_limit(before)
     found_rows = []

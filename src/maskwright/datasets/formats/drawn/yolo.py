@@ -110,7 +110,8 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
     if masks and not there and found_set.images:
         first = found_set.images[0][1]
         raise DataError(
-            f"{found_set.file} is of YOLO, and no image has a label file. Expected one for {first} at {labels[first]}."
+            f"{found_set.file} is of YOLO, and no image has a label file.",
+            expected=f"Expected one for {first} at {labels[first]}.",
         )
     names = found_set.names
     if names is None:
@@ -220,7 +221,10 @@ def _images(path: Path, content: dict[str, Any], split: str) -> list[Path]:
         if there is None:
             raise DataError(
                 f"{path} says that the images of {split} lie in {place}, and there is nothing at "
-                f"{os.path.normpath(candidates[0])}. Expected that folder. Correct path or {split} in {path.name}."
+                f"{os.path.normpath(candidates[0])}.",
+                expected="Expected that folder.",
+                remedy=f"Correct path or {split} in {path.name}.",
+                file=path,
             )
         if there.is_file():
             lines = [line.strip() for line in there.read_text("utf-8").splitlines()]

@@ -131,8 +131,10 @@ def _with_vectors(home: Path) -> Pairs | None:
         alone = [path.name for path in files if path.stem not in {raster.stem for raster in rasters}]
         if alone:
             raise PairingError(
-                f"{folder} has {counted(len(alone), 'GeoJSON file')} without an image in {place}: {listed(alone)}. "
-                "Expected the stem of an image, or one file for all images. Rename them, or move them elsewhere."
+                f"{folder} has {counted(len(alone), 'GeoJSON file')} without an image in {place}: {listed(alone)}.",
+                expected="Expected the stem of an image, or one file for all images.",
+                remedy="Rename them, or move them elsewhere.",
+                file=folder,
             )
         return [(raster, by_stem.get(raster.stem)) for raster in rasters]
     return None
@@ -173,8 +175,9 @@ def _has_rasterio() -> bool:
 def _need_rasterio(root: Path) -> None:
     if not _has_rasterio():
         raise DataError(
-            f"{root} has GeoTIFF images with labels on the map, and rasterio is not installed, which places them. "
-            "Install it: pip install 'maskwright[geo]'"
+            f"{root} has GeoTIFF images with labels on the map, and rasterio is not installed, which places them.",
+            remedy="Install it: pip install 'maskwright[geo]'",
+            file=root,
         )
 
 
@@ -253,8 +256,10 @@ def _check_unlabelled(sources: dict[tuple[Path, Path], OnGrid], table: Path | No
     if bare and (claimed or (holders and table is None)):
         what = f"{holders[0].name} uses {UNLABELLED}" if holders else f"{table} has {UNLABELLED}"
         raise ClassTableError(
-            f"{bare[0]} does not cover all of its image, and pixels without labels get the value {UNLABELLED}; but "
-            f"{what} for a class. Expected labels without {UNLABELLED}. Give that class another value."
+            f"{bare[0]} does not cover all of its image, and pixels without labels get the value "
+            f"{UNLABELLED}; but {what} for a class.",
+            expected=f"Expected labels without {UNLABELLED}.",
+            remedy="Give that class another value.",
         )
 
 

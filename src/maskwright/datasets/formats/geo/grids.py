@@ -46,7 +46,9 @@ class Grid(NamedTuple):
                     crs = raster.crs.to_wkt() if raster.crs else ""
                     return cls((a, b, c, d, e, f), crs, raster.height, raster.width)
         except rasterio.errors.RasterioError as error:
-            raise UnreadableFileError(f"{path} cannot be read: {error}. Expected a GeoTIFF. Export it again.") from None
+            raise UnreadableFileError(
+                f"{path} cannot be read: {error}.", expected="Expected a GeoTIFF.", remedy="Export it again.", file=path
+            ) from None
 
     def cut(self, window: Window) -> Grid:
         """The grid of a window of the raster."""
@@ -135,11 +137,15 @@ class GeoRaster(OnGrid):
                     raw = np.moveaxis(view.read(list(range(1, bands + 1))), 0, -1)
                     there = view.dataset_mask()[..., None] != 0
         except rasterio.errors.RasterioError as error:
-            raise UnreadableFileError(f"{self.path} cannot be read: {error}. Export it again.") from None
+            raise UnreadableFileError(
+                f"{self.path} cannot be read: {error}.", remedy="Export it again.", file=self.path
+            ) from None
         if raw.dtype.kind == "f" and not (raw[there] == np.rint(raw[there])).all():
             raise UnreadableFileError(
-                f"{self.path} cannot be read: its values are not whole numbers. Expected a class value for each pixel. "
-                "Export it again."
+                f"{self.path} cannot be read: its values are not whole numbers.",
+                expected="Expected a class value for each pixel.",
+                remedy="Export it again.",
+                file=self.path,
             )
         raw = np.where(there, raw, np.array(0, raw.dtype)).astype(np.uint8 if bands == 3 else np.int32)
         raw = np.where(there, raw, raw.dtype.type(UNLABELLED))
