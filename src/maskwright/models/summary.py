@@ -22,7 +22,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from maskwright.errors import ModelError
 from maskwright.models.pretrained import LICENCES
-from maskwright.models.receptive import trace
 from maskwright.models.table import MODELS, NO_OPTIONS, build, model_options, row_of
 
 OVERVIEW_TITLE = "Networks for 3 channels and 2 classes at 256 x 256 pixels"
@@ -50,9 +49,10 @@ class NetworkSummary:
     stride: int
     """Input heights and widths are multiples of this; Segmenter pads to it."""
     output_stride: int
-    """Pixels per side that one place of the coarsest map stands for; see `receptive.View`."""
+    """Pixels per side that one place of the coarsest map stands for, maps of image or pyramid pooling left out."""
     receptive_field: int | None
-    """Pixels per side that can change a logit; None: the whole image."""
+    """Pixels per side that can change a logit (the theoretical field; most of the weight lies near its middle, Luo et
+    al. 2016, arXiv:1701.04128); None: the whole image; 0: not known, as of a backbone of timm."""
     weights: str
     """Which published weights it can start from, a key of `pretrained.LICENCES`; empty where none are known."""
     licence: str
@@ -112,7 +112,7 @@ def summarize(
             # It changes neither size nor place nor the count, and torch is slow to find that out.
             module.forward = _same  # type: ignore[method-assign, assignment]
     flops = _flops(network, in_channels, size)
-    view = trace(network, in_channels)
+    field, output_stride = (not options and row_of(name).sees) or (0, _stride(network))
     predicting = {
         parameter for module in called for parameter in module.parameters(recurse=False) if parameter.requires_grad
     }
@@ -123,8 +123,8 @@ def summarize(
         training_parameters=count_parameters(network),
         gflops=flops / 1e9,
         stride=_stride(network),
-        output_stride=view.output_stride,
-        receptive_field=view.receptive_field,
+        output_stride=output_stride,
+        receptive_field=field,
         weights=weights,
         licence=LICENCES.get(weights, ""),
         paper=str(getattr(network, "paper", "")),
@@ -172,7 +172,7 @@ def facts(row: NetworkSummary, speed: Speed | None = None) -> list[tuple[str, st
         ("parameters", f"{row.parameters:,}" + (f", and {heads:,} in heads that only train" if heads else "")),
         ("GFLOPs", f"{row.gflops:.1f} at 256 x 256"),
         ("stride", f"{row.output_stride}; sides are padded to multiples of {row.stride}"),
-        ("receptive field", "the whole image" if row.receptive_field is None else f"{row.receptive_field} pixels"),
+        ("receptive field", "the whole image" if row.receptive_field is None else f"{_field(row)} pixels"),
     ]
     if row.weights:
         found.append(("published weights", f"{row.weights} ({row.licence})"))
@@ -317,7 +317,7 @@ def _rate(step: Callable[[], object], device: torch.device) -> float:
 
 
 def _field(row: NetworkSummary) -> str:
-    return "all" if row.receptive_field is None else str(row.receptive_field)
+    return "all" if row.receptive_field is None else str(row.receptive_field or "?")
 
 
 def _published_weights(name: str) -> str:
