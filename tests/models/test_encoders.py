@@ -24,6 +24,8 @@ from maskwright.errors import ModelError
 from maskwright.models import build, load_encoder, model_options
 from maskwright.models.encoders import ENCODERS, FULLY_CONNECTED, STRIDED, Encoder, build_encoder
 from maskwright.models.encoders.resnet import BasicBlock, Bottleneck
+from maskwright.models.fcn import FCN
+from maskwright.models.table import Row
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
 TORCHVISION = [name for name in ENCODERS if not name.startswith("lite")]
@@ -347,3 +349,21 @@ def test_weights_of_timm_s_whole_model_fill_its_backbone(tmp_path: Path) -> None
 def test_backbones_that_are_no_encoders_are_refused(name: str, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         build_encoder(f"timm:{name}", 3)
+
+
+@pytest.mark.parametrize("name", ["gcn", "refinenet", "deeplabv3+"])
+def test_a_network_says_which_maps_it_misses(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Deep(Encoder):
+        def __init__(self, in_channels: int, width: int, output_stride: int = 32) -> None:
+            super().__init__()
+            self.stride, self.strides, self.channels = 32, (8, 16, 32), (width, width, width)
+
+    monkeypatch.setitem(sys.modules, "maskwright.models.deep", SimpleNamespace(Deep=Deep))
+    monkeypatch.setitem(ENCODERS, "deep", Row(file="deep", make="Deep"))
+    with pytest.raises(ModelError, match=r"'deep' gives maps at 1/8, 1/16, 1/32 .* needs one at 1/4"):
+        build(name, 3, 2, {"encoder": "deep"})
+
+
+def test_an_fcn_says_which_maps_it_misses() -> None:
+    with pytest.raises(ModelError, match=r"'alexnet' gives maps at 1/8, 1/16, 1/32 .* needs one at 1/4"):
+        FCN(3, 2, skips=(4,), encoder="alexnet", width=8)

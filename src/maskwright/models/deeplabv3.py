@@ -166,7 +166,7 @@ class DeepLabV3Plus(nn.Module):
     ) -> None:
         super().__init__()
         rates = _rates(output_stride)
-        self.encoder = build_encoder(encoder, in_channels, width, output_stride=output_stride)
+        self.encoder = build_encoder(encoder, in_channels, width, output_stride=output_stride, needs=(4,))
         self.stride = self.encoder.stride
         self.low = self.encoder.strides.index(4)
         low_channels = -(-3 * width // 4)

@@ -107,7 +107,9 @@ class FCN(nn.Module):
         width: int = 64,
     ) -> None:
         super().__init__()
-        self.encoder = build_encoder(encoder, in_channels, width, fully_connected=encoder in FULLY_CONNECTED)
+        self.encoder = build_encoder(
+            encoder, in_channels, width, fully_connected=encoder in FULLY_CONNECTED, needs=skips
+        )
         self.stride: int = self.encoder.stride
         channels = dict(zip(self.encoder.strides, self.encoder.channels, strict=True))
         skips = sorted(skips, reverse=True)

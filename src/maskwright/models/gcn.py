@@ -69,7 +69,7 @@ class GCN(nn.Module):
 
     H and W must be multiples of `stride`, 32. `encoder` names one of `encoders.ENCODERS` with maps at strides 4, 8, 16
     and 32, `kernel` is k, an odd number, and `width` the encoder's first width. Raises ModelError for an unknown
-    encoder or an even kernel.
+    encoder, one without these maps, or an even kernel.
     """
 
     paper: ClassVar[str] = "Peng et al. 2017, arXiv:1703.02719"
@@ -80,7 +80,7 @@ class GCN(nn.Module):
         super().__init__()
         if kernel % 2 == 0:
             raise ModelError(f"kernel = {kernel}: expected an odd size, which has a centre; 15 in the paper.")
-        self.encoder = build_encoder(encoder, in_channels, width)
+        self.encoder = build_encoder(encoder, in_channels, width, needs=(4, 8, 16, 32))
         self.stride = self.encoder.stride
         coarsest_first = self.encoder.channels[:-5:-1]
         self.score = nn.ModuleList(

@@ -105,14 +105,14 @@ class RefineNet(nn.Module):
 
     H and W must be multiples of `stride`, 32. `encoder` names one of `encoders.ENCODERS` with maps at strides 4, 8, 16
     and 32, and `width` its first width; the RefineNets have four times as many channels, the coarsest eight times.
-    Raises ModelError for an unknown encoder.
+    Raises ModelError for an unknown encoder, or one without these maps.
     """
 
     paper: ClassVar[str] = "Lin et al. 2016, arXiv:1611.06612"
 
     def __init__(self, in_channels: int, classes: int, *, encoder: str = "resnet50", width: int = 64) -> None:
         super().__init__()
-        self.encoder = build_encoder(encoder, in_channels, width)
+        self.encoder = build_encoder(encoder, in_channels, width, needs=(4, 8, 16, 32))
         self.stride = self.encoder.stride
         coarsest_first = self.encoder.channels[:-5:-1]
         widths = (8 * width, 4 * width, 4 * width, 4 * width)

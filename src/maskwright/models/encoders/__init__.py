@@ -5,6 +5,7 @@ Each turns normalised float32 B x C x H x W into one map per stride, finest firs
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from maskwright.errors import ModelError
@@ -36,14 +37,16 @@ def build_encoder(
     output_stride: int = 32,
     *,
     fully_connected: bool = False,
+    needs: Collection[int] = (),
 ) -> Encoder:
     """Build an encoder of ENCODERS, or a backbone of timm (`timm:NAME`), with random weights.
 
     `width` is the first layer's channels. `output_stride`, 8, 16 or 32, is the coarsest map's: below 32 the last stages
     are dilated instead of strided. `fully_connected` keeps the classification network's fully connected layers, as
-    convolutions, for those that have them (FULLY_CONNECTED).
+    convolutions, for those that have them (FULLY_CONNECTED). `needs` are strides of maps that a network goes by.
 
-    Raises ModelError for an unknown name, or an option that the encoder does not have.
+    Raises ModelError for an unknown name, an option that the encoder does not have, or a map that is needed and that it
+    does not give.
     """
     if name not in ENCODERS and not name.startswith(TIMM_PREFIX):
         raise ModelError(
@@ -65,11 +68,21 @@ def build_encoder(
             )
         timm = Row(file="encoders.timm", make="TimmEncoder", name=name.removeprefix(TIMM_PREFIX))
         backbone: Encoder = timm.maker(in_channels=in_channels, output_stride=output_stride)
-        return backbone
+        return _with_maps(backbone, name, needs)
     options: dict[str, Any] = {"width": width}
     if output_stride != 32:
         options["output_stride"] = output_stride
     if fully_connected:
         options["fully_connected"] = True
     encoder: Encoder = ENCODERS[name].maker(in_channels=in_channels, **options)
+    return _with_maps(encoder, name, needs)
+
+
+def _with_maps(encoder: Encoder, name: str, needs: Collection[int]) -> Encoder:
+    if missing := set(needs) - set(encoder.strides):
+        have, want = (", ".join(f"1/{stride}" for stride in sorted(strides)) for strides in (encoder.strides, missing))
+        raise ModelError(
+            f"The encoder {name!r} gives maps at {have} of the image's size, and this network needs one at {want}.",
+            remedy="Choose another encoder.",
+        )
     return encoder
