@@ -135,7 +135,7 @@ def preview(
     out
         PNG or JPEG file to write.
     rows
-        Samples shown, spread evenly over the training share.
+        Samples shown, spread evenly over the training split.
     views
         Views of each.
     overwrite

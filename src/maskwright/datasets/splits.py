@@ -32,10 +32,12 @@ class _Unit:
     members: tuple[Sample, ...]
 
 
-def hold_out(samples: Sequence[Sample], share: float, seed: int) -> tuple[tuple[Sample, ...], tuple[Sample, ...], str]:
+def hold_out(
+    samples: Sequence[Sample], fraction: float, seed: int
+) -> tuple[tuple[Sample, ...], tuple[Sample, ...], str]:
     """Divide samples into training and validation.
 
-    `round(share * n)` samples are held out, one at least (none of fewer than two samples, or with share 0). What
+    `round(fraction * n)` samples are held out, one at least (none of fewer than two samples, or with fraction 0). What
     belongs together is found first: samples with the same `group`, which is never divided; sequences, which are three
     names or more that differ only in one number (the last such, if there are several); and single samples. Then:
 
@@ -56,10 +58,10 @@ def hold_out(samples: Sequence[Sample], share: float, seed: int) -> tuple[tuple[
     """
     ordered = sorted(samples, key=lambda sample: natural(sample.id))
     assert len({sample.id for sample in ordered}) == len(ordered), "sample ids are unique"
-    if share <= 0 or len(ordered) < 2:
-        reason = "the share is 0" if share <= 0 else f"there {'is' if ordered else 'are'} only {len(ordered)}"
+    if fraction <= 0 or len(ordered) < 2:
+        reason = "the fraction is 0" if fraction <= 0 else f"there {'is' if ordered else 'are'} only {len(ordered)}"
         return tuple(ordered), (), f"no sample is held out for validation: {reason}"
-    target = min(max(1, round(share * len(ordered))), len(ordered) - 1)
+    target = min(max(1, round(fraction * len(ordered))), len(ordered) - 1)
     units, remark = _units(ordered), ""
     if len(units) == 1 and units[0].kind == "group":
         units = _units(ordered, by_group=False)
@@ -209,9 +211,9 @@ def _sequences(names: Sequence[str]) -> dict[str, str]:
 
 def _apportion(total: int, sizes: Sequence[int]) -> list[int]:
     """Divide `total` in proportion to sizes, by largest remainder; the earlier of equals first."""
-    shares = [total * size / sum(sizes) for size in sizes]
-    parts = [int(share) for share in shares]
-    by_remainder = sorted(range(len(sizes)), key=lambda place: parts[place] - shares[place])
+    fractions = [total * size / sum(sizes) for size in sizes]
+    parts = [int(fraction) for fraction in fractions]
+    by_remainder = sorted(range(len(sizes)), key=lambda place: parts[place] - fractions[place])
     for place in by_remainder[: total - sum(parts)]:
         parts[place] += 1
     return parts

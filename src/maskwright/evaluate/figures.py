@@ -169,11 +169,11 @@ def confusion_figure(confusion_KK: NDArray[np.int64], names: Sequence[str], colo
             parts += _class_labels(label, colors[index], left, top, (index + 0.5) * cell, slanted)
     for row in range(kinds):
         for column in range(kinds):
-            share = float(share_KK[row, column])
-            if kinds <= 16 or share >= 0.0005 or (row == column and math.isnan(share)):
-                title = f"{names[row]} → {names[column]}: {100 * share:.2f} %"
-                kind = "none" if math.isnan(share) else "right" if row == column else "wrong"
-                parts += _cell(share, kind, title, left + column * cell, top + row * cell, cell, kinds <= 16)
+            fraction = float(share_KK[row, column])
+            if kinds <= 16 or fraction >= 0.0005 or (row == column and math.isnan(fraction)):
+                title = f"{names[row]} → {names[column]}: {100 * fraction:.2f} %"
+                kind = "none" if math.isnan(fraction) else "right" if row == column else "wrong"
+                parts += _cell(fraction, kind, title, left + column * cell, top + row * cell, cell, kinds <= 16)
     return _svg(left + kinds * cell + right, top + kinds * cell + 12, "Confusion matrix", parts, fixed=True)
 
 
@@ -189,20 +189,20 @@ def _class_labels(label: str, color: str, left: float, top: float, middle: float
     ]
 
 
-def _cell(share: float, kind: str, title: str, x: float, y: float, size: float, numbered: bool) -> list[str]:
+def _cell(fraction: float, kind: str, title: str, x: float, y: float, size: float, numbered: bool) -> list[str]:
     """One cell of a confusion matrix: its shade, its number, and its words for a pointer that rests on it."""
     edge = size - 1 if size > 4 else size
     shape = f'x="{x}" y="{y}" width="{edge}" height="{edge}"'
     if kind == "none":
         return [f'<rect class="cell none" {shape}/>']
-    # The square root lets rare confusions be seen; the written number is the share itself.
+    # The square root lets rare confusions be seen; the written number is the fraction itself.
     parts = [
-        f'<g><title>{escape(title)}</title><rect class="cell {kind}" {shape} fill-opacity="{math.sqrt(share):.3f}"/>'
+        f'<g><title>{escape(title)}</title><rect class="cell {kind}" {shape} fill-opacity="{math.sqrt(fraction):.3f}"/>'
     ]
     if numbered:
-        on = " on" if share >= 0.3 else ""
+        on = " on" if fraction >= 0.3 else ""
         place = f'x="{x + size / 2}" y="{y + size / 2 + 4}"'
-        parts.append(f'<text class="value{on}" {place} text-anchor="middle">{_percent(share)}</text>')
+        parts.append(f'<text class="value{on}" {place} text-anchor="middle">{_percent(fraction)}</text>')
     return [*parts, "</g>"]
 
 
@@ -236,9 +236,9 @@ def _short(value: float) -> str:
     return f"{value:g}"
 
 
-def _percent(share: float) -> str:
+def _percent(fraction: float) -> str:
     """Percent for a small cell: 93, 4.1, 0.2, and a dot for next to nothing."""
-    percent = 100 * share
+    percent = 100 * fraction
     if percent >= 9.95:
         return f"{percent:.0f}"
     return f"{percent:.1f}" if percent >= 0.05 else "·"

@@ -64,9 +64,9 @@ def errors_picture(photo_hw3: RGB, truth_HW: Mask, prediction_HW: Mask, rarer: i
         layers = [(wrong_HW, WRONG)]
     height, width = photo_hw3.shape[:2]
     for where_HW, color in layers:
-        share = cv2.resize(where_HW.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+        fraction = cv2.resize(where_HW.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
         # The square root keeps errors one pixel wide visible in a reduced picture.
-        weight = np.sqrt(share)[:, :, None]
+        weight = np.sqrt(fraction)[:, :, None]
         shown = shown * (1 - weight) + np.array(color, np.float32) * weight
     size = (width, height)
     ignored = cv2.resize((~counted_HW).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)

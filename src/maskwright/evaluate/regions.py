@@ -3,7 +3,7 @@
 Pixel scores do not see that one missing membrane pixel merges two cells; these scores count how pixels are grouped.
 
 Arganda-Carreras et al., "Crowdsourcing the creation of image segmentation algorithms for connectomics", Frontiers in
-Neuroanatomy 9:142, 2015, with alpha = 1/2. With p_ij the share of cell pixels that lie in predicted
+Neuroanatomy 9:142, 2015, with alpha = 1/2. With p_ij the fraction of cell pixels that lie in predicted
 segment i and true cell j, s_i and t_j the sums over j and i, and H, I entropy and mutual information:
 
     V_rand = sum p_ij^2 / (sum s_i^2 / 2 + sum t_j^2 / 2)        V_info = I(S; T) / (H(S) / 2 + H(T) / 2)
@@ -33,7 +33,7 @@ THRESHOLDS = tuple(round(0.1 * step, 1) for step in range(1, 10))
 """Membrane probabilities at which a pixel becomes membrane; the challenge's steps without the empty ends."""
 
 # A class is a membrane if little of it is left after peeling off this many pixels, and it parts the rest into pieces.
-# Measured (share that survives, largest piece): ISBI 2012 membranes 0.09 to 0.12 and 0.10; DRIVE vessels 0.01 and 0.39
+# Measured (fraction kept, largest piece): ISBI 2012 membranes 0.09 to 0.12 and 0.10; DRIVE vessels 0.01 and 0.39
 # to 0.49, as they branch but enclose little; DSB 2018 nuclei 0.59 and 1.00, their background 0.88 and 0.12.
 _PEEL = 4
 _MOST_SURVIVING = 0.35
@@ -98,7 +98,7 @@ def membrane_class(
     if not pixels.all():
         return None, f"{' and '.join(name for name, count in zip(names, pixels, strict=True) if not count)} is nowhere"
     left = surviving / pixels
-    piece = [float(np.mean(shares)) for shares in largest]
+    piece = [float(np.mean(fractions)) for fractions in largest]
     thin_walls = [index for index in (0, 1) if left[index] < _MOST_SURVIVING and piece[index] <= _LARGEST_PIECE]
     first = thin_walls[0] if thin_walls else 0
     reason = (
@@ -159,7 +159,7 @@ def _components(mask_HW: NDArray[np.bool_]) -> NDArray[np.int32]:
     return np.asarray(cv2.connectedComponents(mask_HW.astype(np.uint8), connectivity=4)[1], np.int32)
 
 
-def _entropy(shares: NDArray[np.float64]) -> float:
-    """Entropy in nats of shares that sum to 1."""
-    positive = shares[shares > 0]
+def _entropy(fractions: NDArray[np.float64]) -> float:
+    """Entropy in nats of fractions that sum to 1."""
+    positive = fractions[fractions > 0]
     return float(-(positive * np.log(positive)).sum())

@@ -252,8 +252,8 @@ def _css(color: tuple[int, int, int]) -> str:
     return "rgb({} {} {})".format(*color)
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= 0.0995 else f"{100 * share:.1f} %"
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.0f} %" if fraction >= 0.0995 else f"{100 * fraction:.1f} %"
 
 
 def _width(value: float) -> str:

@@ -138,7 +138,7 @@ class UNet(nn.Module):
 class UNetOriginal(nn.Module):
     """The U-Net of the paper; normalised float32 B x C x H x W in, logits B x K x H x W out.
 
-    H and W must be multiples of `stride` (16 with five widths). Weights start normal with deviation sqrt(2 / N), N the
+    H and W must be multiples of `stride` (16 with five widths). Weights start normal with std sqrt(2 / N), N the
     inputs of a unit (section 3); dropout ends the contracting path (section 3.1), after its last two pairs as in the
     released network. Raises ModelError for a dropout outside 0..1.
     """
@@ -174,7 +174,7 @@ class UNetOriginal(nn.Module):
 def contracting_path(in_channels: int, widths: Sequence[int], dropout: float) -> nn.ModuleList:
     """A pair of convolutions for each width, with dropout in the last two; raises ModelError for an impossible one."""
     if not 0 <= dropout < 1:
-        raise ModelError(f"dropout = {dropout!r}: expected a share of activations, from 0 to below 1.")
+        raise ModelError(f"dropout = {dropout!r}: expected a fraction of activations, from 0 to below 1.")
     return nn.ModuleList(
         ConvPair(before, after, dropout if level >= len(widths) - 2 else 0.0)
         for level, (before, after) in enumerate(pairwise((in_channels, *widths)))

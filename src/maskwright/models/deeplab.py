@@ -19,7 +19,7 @@ What differs from the papers:
 - v2's ResNet strides in its 3x3 convolutions, as torchvision's, and its batch norms learn; one scale goes in, not the
   maximum over three (the paper's MSC).
 
-fc6 and fc7 start He normal, scores normal with deviation 0.01 as the authors'. The authors cut fc6 and fc7 out of
+fc6 and fc7 start He normal, scores normal with std 0.01 as the authors'. The authors cut fc6 and fc7 out of
 ImageNet's; here pretrained weights are those of the convolutions.
 
 Shapes: B batch, C input channels, K classes, H height, W width, h and w those of a coarser map, all in pixels.

@@ -49,7 +49,7 @@ def fetch(name: Path | str) -> Path:
 
 
 def image_statistics(path: Path) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """Mean and deviation that the settings beside a file of the hub tell, for values from 0 to 1; None if they do not.
+    """Mean and std that the settings beside a file of the hub tell, for values from 0 to 1; None if they do not.
 
     transformers keeps them in `preprocessor_config.json`, timm in `config.json`.
     """

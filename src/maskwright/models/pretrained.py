@@ -57,7 +57,7 @@ class Origin:
     """Per input channel of the network; None if the file does not tell."""
     std: tuple[float, ...] | None
     native: bool
-    """Whether `mean` and `std` are native pixel values; else they are shares of the images' type's range, 0 to 1."""
+    """Whether `mean` and `std` are native pixel values; else they are fractions of the images' type's range, 0 to 1."""
     description: str
     """One sentence without its full stop, for the plan."""
     sha256: str = ""
@@ -66,7 +66,7 @@ class Origin:
     """Empty where it is not known for this very file."""
 
     def statistics(self, top: float) -> tuple[list[float], list[float]]:
-        """Mean and deviation in native values, for images whose type's largest value is `top`; `mean` is not None."""
+        """Mean and std in native values, for images whose type's largest value is `top`; `mean` is not None."""
         assert self.mean is not None
         assert self.std is not None
         unit = 1.0 if self.native else top
@@ -183,7 +183,7 @@ def _load_run(network: nn.Module, state: dict[str, torch.Tensor], path: Path, cl
         std=std,
         native=True,
         description="weights of an earlier run"
-        + (", and the mean and deviation of its images" if known else "")
+        + (", and the mean and standard deviation of its images" if known else "")
         + told,
     )
 
@@ -225,7 +225,7 @@ def _load_encoder(encoder: Encoder, loaded: dict[str, torch.Tensor], path: Path)
 def _origin(
     kind: Kind, statistics: tuple[Sequence[float], Sequence[float]], own: Mapping[str, torch.Tensor], description: str
 ) -> Origin:
-    """The origin of weights made for RGB or grey, whose statistics are shares of the range."""
+    """The origin of weights made for RGB or grey, whose statistics are fractions of the range."""
     channels = own[_first_convolution(own)].shape[1]
     mean, std = (_per_channel(values, channels) for values in statistics)
     return Origin(kind=kind, mean=mean, std=std, native=False, description=description)

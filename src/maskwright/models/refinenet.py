@@ -8,7 +8,7 @@ before the scores. As published, none of this has batch norm.
 
 The paper leaves a few layers open; there it follows the authors' code (github.com/guosheng/refinenet): a 3x3
 convolution brings each stage to its channels, convolutions of fusion and pooling have no bias, nor has an RCU's second
-one; dropout 0.5 and a 3x3 convolution give the scores; weights start normal with deviation 0.01, here scaled up where
+one; dropout 0.5 and a 3x3 convolution give the scores; weights start normal with std 0.01, here scaled up where
 the network is narrower than published.
 
 What differs from the paper: the ResNet-50 or -101 is torchvision's, its batch norms learn (the authors' are fixed), and

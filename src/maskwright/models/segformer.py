@@ -3,7 +3,7 @@
 Xie, Wang, Yu, Anandkumar, Alvarez, Luo 2021, "SegFormer: Simple and Efficient Design for Semantic Segmentation with
 Transformers" (arXiv:2105.15203), section 3 and table 6. Computes what Hugging Face's `SegformerForSemanticSegmentation`
 computes, and reads its files (`SegFormer.convert`). Weights start as in the authors' code
-(github.com/NVlabs/SegFormer): linear layers normal with deviation 0.02, convolutions by their fan out.
+(github.com/NVlabs/SegFormer): linear layers normal with standard deviation 0.02, convolutions by their fan out.
 
 What differs from the paper:
 

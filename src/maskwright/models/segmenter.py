@@ -34,7 +34,7 @@ class Segmenter(nn.Module):
     """Normalises, brings to the working scale, pads, runs the network, and undoes the last two.
 
     `mean` and `std` are per channel, in native values; they become float32 buffers of shape C x 1 x 1 and travel in the
-    state dictionary. With `per_image`, each channel of each image is normalised by its own mean and deviation over the
+    state dictionary. With `per_image`, each channel of each image is normalised by its own mean and std over the
     pixels that are given, or by `moments` (a tile by its image's); a constant channel becomes 0, and `mean` and `std`
     only say how many channels there are. `scale` magnifies what the network sees; shrinking averages (antialiased),
     and the logits are resized back.
@@ -122,7 +122,7 @@ class Segmenter(nn.Module):
         return tuple(map(restored, outputs)) if isinstance(outputs, tuple) else restored(outputs)
 
     def normalized(self, x_BCHW: torch.Tensor, moments: Moments | None = None) -> torch.Tensor:
-        """Native values -> float32 values of about zero mean and unit deviation, at the same size."""
+        """Native values -> float32 values of about zero mean and unit standard deviation, at the same size."""
         x_BCHW = x_BCHW.to(torch.float32)
         if not self.per_image:
             return (x_BCHW - self.mean).div_(self.std)

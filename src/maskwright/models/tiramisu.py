@@ -92,7 +92,7 @@ class FCDenseNet(nn.Module):
     ) -> None:
         super().__init__()
         if not 0 <= dropout < 1:
-            raise ModelError(f"dropout = {dropout!r}: expected a share of activations, from 0 to below 1.")
+            raise ModelError(f"dropout = {dropout!r}: expected a fraction of activations, from 0 to below 1.")
         growth = max(1, growth * width // FIRST_WIDTH)
         self.stride = 2 ** (len(depths) - 1)
         self.first = nn.Conv2d(in_channels, width, 3, padding=1)

@@ -129,7 +129,7 @@ def is_run(module: nn.Module, state: Mapping[str, torch.Tensor]) -> bool:
 
 
 def of_network(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The network's part of a Segmenter's state; mean and deviation belong to the images it was trained on."""
+    """The network's part of a Segmenter's state; mean and standard deviation belong to the images it was trained on."""
     return {name.removeprefix(NETWORK): tensor for name, tensor in state.items() if name not in ("mean", "std")}
 
 

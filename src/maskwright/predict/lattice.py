@@ -23,7 +23,7 @@ FINENESS = (1.0, 0.8)
 """Scale of the points on the lattice, whose nearest neighbours are about 1 apart; the first one that takes no more
 links than are allowed."""
 REACH = 2.8
-"""Corners further apart than this many deviations are not linked."""
+"""Corners further apart than this many standard deviations are not linked."""
 LINKS = 4_000_000
 """Links allowed however few the points are ..."""
 LINKS_PER_POINT = 60
@@ -33,7 +33,7 @@ LINKS_PER_POINT = 60
 class Lattice:
     """Sums over all other points j of exp(-|f_i - f_j|² / 2) x_j, approximately.
 
-    `features_ND` are the points, N x D, in units of the Gaussian's deviation, D up to about 5.
+    `features_ND` are the points, N x D, in units of the Gaussian's standard deviation, D up to about 5.
     """
 
     def __init__(self, features_ND: np.ndarray) -> None:
@@ -42,16 +42,16 @@ class Lattice:
         for fineness in FINENESS:
             # Splatting and slicing blur by a sixth of the squared lattice unit; the links do the rest of the variance.
             variance = 1 - 1 / (6 * fineness**2)
-            corners_NE, shares_NE = _splat(features_ND.astype(np.float64), fineness)
+            corners_NE, weights_NE = _splat(features_ND.astype(np.float64), fineness)
             keys_M, index_NE = np.unique(corners_NE, return_inverse=True)
             steps_LE = _steps(dimensions, fineness)
             weights_L = np.exp(-_squared(steps_LE, fineness) / (2 * variance)).astype(np.float32)
             self.links, complete = _links(keys_M, steps_LE, weights_L, allowed)
             if complete:
                 break
-        pointers = np.arange(0, shares_NE.size + 1, dimensions + 1)
+        pointers = np.arange(0, weights_NE.size + 1, dimensions + 1)
         self.splat = sparse.csr_matrix(
-            (shares_NE.astype(np.float32).ravel(), index_NE.ravel().astype(np.int32), pointers),
+            (weights_NE.astype(np.float32).ravel(), index_NE.ravel().astype(np.int32), pointers),
             shape=(points, len(keys_M)),
         )
         # A narrower Gaussian that is to have the same integral is higher.
@@ -61,7 +61,7 @@ class Lattice:
         apart_EE = np.abs(np.subtract.outer(np.arange(dimensions + 1), np.arange(dimensions + 1)))
         squared_EE = apart_EE * (dimensions + 1 - apart_EE) / ((dimensions + 1) * fineness**2)
         own_EE = np.exp(-squared_EE / (2 * variance))
-        self.own_N1 = (self.peak * ((shares_NE @ own_EE) * shares_NE).sum(1, keepdims=True)).astype(np.float32)
+        self.own_N1 = (self.peak * ((weights_NE @ own_EE) * weights_NE).sum(1, keepdims=True)).astype(np.float32)
 
     def __call__(self, values_NK: np.ndarray) -> np.ndarray:
         """N x K float32 -> N x K float32 sums; a point's own value is left out."""
@@ -72,7 +72,7 @@ class Lattice:
 
 
 def _splat(features_ND: np.ndarray, fineness: float) -> tuple[np.ndarray, np.ndarray]:
-    """Keys of the corners of the simplex around each point (uint64), and the point's barycentric shares of them."""
+    """Keys of the corners of the simplex around each point (uint64), and the point's barycentric weights of them."""
     dimensions = features_ND.shape[1]
     count = dimensions + 1
     # An isometry from D dimensions onto those vectors of E coordinates whose sum is 0, times fineness and E. The
@@ -91,17 +91,17 @@ def _splat(features_ND: np.ndarray, fineness: float) -> tuple[np.ndarray, np.nda
     turns_NE = (rank_NE < 0).astype(np.int64) - (rank_NE > dimensions)
     multiple_NE += turns_NE
     rank_NE += count * turns_NE
-    # In the order of what is left of the coordinates, the differences of neighbours are the shares.
+    # In the order of what is left of the coordinates, the differences of neighbours are the weights.
     sorted_NE = np.empty_like(place_NE)
     np.put_along_axis(sorted_NE, rank_NE, place_NE / count - multiple_NE, 1)
-    shares_NE = np.empty_like(place_NE)
-    shares_NE[:, 1:] = (sorted_NE[:, :-1] - sorted_NE[:, 1:])[:, ::-1]
-    shares_NE[:, 0] = 1 + sorted_NE[:, -1] - sorted_NE[:, 0]
+    weights_NE = np.empty_like(place_NE)
+    weights_NE[:, 1:] = (sorted_NE[:, :-1] - sorted_NE[:, 1:])[:, ::-1]
+    weights_NE[:, 0] = 1 + sorted_NE[:, -1] - sorted_NE[:, 0]
     # Corner e has remainder e; the coordinates of the last e ranks are a multiple lower.
     corners_NE = np.stack(
         [_keys(count * (multiple_NE - (rank_NE > dimensions - corner)) + corner) for corner in range(count)], 1
     )
-    return corners_NE, shares_NE
+    return corners_NE, weights_NE
 
 
 def _links(

@@ -54,8 +54,8 @@ def weight(height: int, width: int) -> np.ndarray:
     rows = np.minimum(np.arange(1, height + 1), np.arange(height, 0, -1))
     columns = np.minimum(np.arange(1, width + 1), np.arange(width, 0, -1))
     edge = np.minimum.outer(rows, columns).astype(np.float32)
-    shares: np.ndarray = edge / edge.max()
-    return shares
+    weights: np.ndarray = edge / edge.max()
+    return weights
 
 
 def blend(
@@ -71,8 +71,8 @@ def blend(
     weights_HW = np.zeros(shape, np.float32)
     for tile in cover(shape, size, overlap, grid):
         area = (slice(tile.top, tile.bottom), slice(tile.left, tile.right))
-        share = weight(tile.bottom - tile.top, tile.right - tile.left)
-        total_KHW[:, *area] += predict(tile) * share
-        weights_HW[area] += share
+        part = weight(tile.bottom - tile.top, tile.right - tile.left)
+        total_KHW[:, *area] += predict(tile) * part
+        weights_HW[area] += part
     total_KHW /= weights_HW
     return total_KHW

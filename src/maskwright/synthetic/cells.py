@@ -139,9 +139,9 @@ def _mitochondrion(rng: np.random.Generator, tissue_HW: np.ndarray, center: tupl
     cv2.ellipse(tissue_HW, center, (max(1, axes[0] - 3), max(1, axes[1] - 3)), angle, 0, 360, (body,), -1, cv2.LINE_8)
     direction = np.array([np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))])
     across = np.array([-direction[1], direction[0]])
-    for share in np.arange(-0.75, 0.8, 5 / max(long, 5)):
-        half = short * np.sqrt(1 - share**2) * rng.uniform(0.5, 0.9)
-        start = np.array(center) + direction * share * long - across * half * rng.uniform(0.4, 1)
+    for fraction in np.arange(-0.75, 0.8, 5 / max(long, 5)):
+        half = short * np.sqrt(1 - fraction**2) * rng.uniform(0.5, 0.9)
+        start = np.array(center) + direction * fraction * long - across * half * rng.uniform(0.4, 1)
         end = start + across * half * rng.uniform(1, 1.6)
         line = np.round(np.array([start, end]) * 16).astype(np.int32)
         cv2.polylines(tissue_HW, [line], False, (wall * 1.25,), 2, cv2.LINE_8, 4)

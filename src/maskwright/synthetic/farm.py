@@ -181,9 +181,11 @@ def draw_trees(land: Land) -> None:
     crowns = land.blank()
     for x, y, radius in land.trees:
         color = species[rng.integers(3)] * rng.normal(1, 0.1)
-        for tone, share, toward in ((0.62, 1.0, 0.0), (0.95, 0.74, 0.22), (1.3, 0.42, 0.42)):
+        for tone, fraction, toward in ((0.62, 1.0, 0.0), (0.95, 0.74, 0.22), (1.3, 0.42, 0.42)):
             center = fixed(np.array([x, y]) + sunward * radius * toward).tolist()
-            cv2.circle(land.bands_HW4, center, round(radius * share * 16), (color * tone).tolist(), -1, cv2.LINE_8, 4)
+            cv2.circle(
+                land.bands_HW4, center, round(radius * fraction * 16), (color * tone).tolist(), -1, cv2.LINE_8, 4
+            )
         cv2.circle(crowns, fixed(np.array([x, y])).tolist(), round(radius * 16), (1,), -1, cv2.LINE_8, 4)
     where = crowns > 0
     land.land_HW[where] = TREES
@@ -209,9 +211,9 @@ def draw_roof(land: Land, corners_42: np.ndarray) -> None:
         shaded = color * (1.0 if style == "flat" else 1 + 0.42 * float(outward @ sunward))
         cv2.fillConvexPoly(land.bands_HW4, fixed(plane), shaded.tolist(), cv2.LINE_8, 4)
         if style != "flat" or rng.random() < 0.5:
-            for share in np.arange(0.1, 1, 4 / max(length, 5)):
-                end = plane[-1] + (plane[2] - plane[-1]) * share
-                line(land.bands_HW4, plane[0] + edge * share, end, shaded * 0.86, 1)
+            for fraction in np.arange(0.1, 1, 4 / max(length, 5)):
+                end = plane[-1] + (plane[2] - plane[-1]) * fraction
+                line(land.bands_HW4, plane[0] + edge * fraction, end, shaded * 0.86, 1)
     if rng.random() < 0.4:  # a chimney or a skylight
         u, v = np.rint(a + (b - a) * rng.uniform(0.2, 0.8) + (d - a) * rng.uniform(0.2, 0.8)).astype(int).tolist()
         cv2.rectangle(land.bands_HW4, (u - 2, v - 2, 5, 5), (0.08, 0.09, 0.11, 0.1), -1)

@@ -1,6 +1,6 @@
 """The ground of the generated street scenes, with its markings and the shadows of what stands on it.
 
-Arrays: `shade_HW` float32, the share of light that a canvas pixel loses; ground points `ground_N2` (x, z) in metres.
+Arrays: `shade_HW` float32, the fraction of light that a canvas pixel loses; ground points `ground_N2` (x, z) in metres.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _RING = np.stack([np.cos(np.linspace(0, 2 * np.pi, 13)[:-1]), np.sin(np.linspace
 
 
 def shadows(scene: Scene, houses: list[House], things: list[Thing]) -> np.ndarray:
-    """The share of its light that each canvas pixel of the ground loses: float32 HxW."""
+    """The fraction of its light that each canvas pixel of the ground loses: float32 HxW."""
     canvas, camera, light = scene.canvas, scene.camera, scene.light
     cast, contact = np.zeros(canvas.size, np.uint8), np.zeros(canvas.size, np.uint8)
     per_metre = -light.toward_sun[[0, 2]] / light.toward_sun[1]

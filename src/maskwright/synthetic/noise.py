@@ -1,6 +1,6 @@
 """Noise, blur and sensor effects that the generated scenes share.
 
-Arrays: `noise_HW` float32 of zero mean and about unit deviation; sizes are (height, width) in pixels.
+Arrays: `noise_HW` float32 of zero mean and about unit standard deviation; sizes are (height, width) in pixels.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def fractal(
     """Value noise summed over octaves: the coarsest has features of `cell` pixels, each further one half of that.
 
     `persistence` is the amplitude of an octave relative to the coarser one before. Returns float32 HxW, zero mean,
-    about unit deviation.
+    about unit standard deviation.
     """
     height, width = size
     total = np.zeros(size, np.float32)

@@ -146,9 +146,9 @@ def tree(scene: Scene, thing: Thing) -> None:
     sizes = rng.uniform(0.26, 0.36, count) * smaller
     canvas.discs(center[None], np.array([smaller * 0.7]), tones[0], TREE)
     # Dark clumps first, then the same clumps smaller and nearer to the sun in lighter tones: a lit, rounded crown.
-    for tone, share, toward in zip(tones, (1.0, 0.8, 0.55, 0.3), (0.0, 0.25, 0.5, 0.7), strict=True):
+    for tone, fraction, toward in zip(tones, (1.0, 0.8, 0.55, 0.3), (0.0, 0.25, 0.5, 0.7), strict=True):
         shift = (sunward * 0.7 + rng.normal(0, 0.25, (count, 2))) * (sizes * toward)[:, None]
-        canvas.discs(clumps + shift, sizes * share, tone, TREE)
+        canvas.discs(clumps + shift, sizes * fraction, tone, TREE)
 
 
 def _conifer(scene: Scene, rng: np.random.Generator, top: np.ndarray, span: float, tones: list[np.ndarray]) -> None:

@@ -71,8 +71,8 @@ def car(scene: Scene, thing: Thing) -> None:
                 if name in ("back", "front"):
                     _lights(scene, outline, name, z)
             else:
-                for share in ((0.08, 0.5), (0.55, 0.92)) if name in ("left", "right") else ((0.07, 0.93),):
-                    canvas.polygon(_inset(outline, share, (0.12, 0.93)), glass, CAR)
+                for fraction in ((0.08, 0.5), (0.55, 0.92)) if name in ("left", "right") else ((0.07, 0.93),):
+                    canvas.polygon(_inset(outline, fraction, (0.12, 0.93)), glass, CAR)
     middle = place(np.zeros((1, 3)))[0]
     for side, end in wheels:
         outside = place(np.array([[side * half, 0.0, 0.0]]))[0]
@@ -94,7 +94,7 @@ def _box(lower: tuple[float, ...], bottom: float, upper: tuple[float, ...], top:
 
 
 def _inset(corners_42: np.ndarray, across: tuple[float, float], down: tuple[float, float]) -> np.ndarray:
-    """The part of a quadrilateral between two shares of its width and two of its height."""
+    """The part of a quadrilateral between two fractions of its width and two of its height."""
     (left, right), (top, bottom) = across, down
     s, t = np.array([left, right, right, left])[:, None], np.array([top, top, bottom, bottom])[:, None]
     upper, lower = corners_42[0] * (1 - s) + corners_42[1] * s, corners_42[3] * (1 - s) + corners_42[2] * s
@@ -113,7 +113,7 @@ def _lights(scene: Scene, outline_42: np.ndarray, end: str, z: float) -> None:
 
 
 def person(scene: Scene, thing: Thing) -> None:
-    """Draw somebody who stands or walks; proportions are shares of the height."""
+    """Draw somebody who stands or walks; proportions are fractions of the height."""
     rng, canvas, light = np.random.default_rng(thing.seed), scene.canvas, scene.light
     foot, top = scene.camera.project([(thing.x, 0, thing.z), (thing.x, thing.size, thing.z)])
     tall = float(foot[1] - top[1])
@@ -182,8 +182,8 @@ def sign(scene: Scene, thing: Thing) -> None:
     for offset in (-radius * 0.9, radius * 0.9) if kind == "board" else (0.0,):
         upper, lower = middle + np.array([offset, 0.0]), foot + np.array([offset, 0.0])
         canvas.limb(upper, lower, (pole, pole), metal, SIGN)
-        for share in np.arange(0.05, 0.95, 0.2) if banded else ():
-            start, end = upper + (lower - upper) * share, upper + (lower - upper) * (share + 0.1)
+        for fraction in np.arange(0.05, 0.95, 0.2) if banded else ():
+            start, end = upper + (lower - upper) * fraction, upper + (lower - upper) * (fraction + 0.1)
             side = np.array([pole, 0.0])
             canvas.polygon(np.array([start - side, start + side, end + side, end - side]), plate, SIGN)
 

@@ -88,7 +88,7 @@ class Light:
     toward_sun: np.ndarray  # unit vector
     haze: np.ndarray  # RGB 0..255, what the distance fades into
     visibility: float  # metres after which 63 % is haze
-    shadow: float  # share of the light that a cast shadow takes, 0..1
+    shadow: float  # fraction of the light that a cast shadow takes, 0..1
     night: bool
 
     def on(self, albedo: Color, z: float, normal: Color = FACING) -> np.ndarray:

@@ -12,7 +12,7 @@ are cut to H/4, H/8, H/16. So the maps are torchvision's of the extended image, 
 stands for pixels s k .. s k + s - 1 and is centred on the last of them; fc6 is padded by 3 cells at the left and top
 and by 2 at the right and bottom, which centres fc7's cells on pixel 32 k + 15, the middle.
 
-Weights start He normal by fan-in, biases at zero (the paper: a normal of deviation 0.01, which suits the full width
+Weights start He normal by fan-in, biases at zero (the paper: a normal of std 0.01, which suits the full width
 only). Module names are torchvision's.
 
 Shapes: B batch, C channels, H height, W width, all in pixels.

@@ -8,7 +8,7 @@ stride, and what follows a pooling that does not is dilated.
 
 What differs: fc6 is zero-padded, so that its map has pool5's size, instead of the image by 100 pixels. A pooling
 that does not stride is 3x3, as in DeepLab's released network, since 2x2 has no centre; the others stay 2x2 (there,
-3x3). Weights start as torchvision's: He normal by fan-out; fc6 and fc7 by fan-in, instead of a normal of deviation
+3x3). Weights start as torchvision's: He normal by fan-out; fc6 and fc7 by fan-in, instead of a normal of std
 0.01, which suits their full width only. Without batch norm it trains slowly unless it starts from published weights.
 Module names are torchvision's.
 
