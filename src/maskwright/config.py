@@ -164,6 +164,10 @@ class Augmentation:
 class Training:
     """The network and how it is trained. None is left to the plan."""
 
+    minutes: float | None = None
+    """Minutes from the start of the process to its end, everything included."""
+    steps: int | None = None
+    """Optimiser steps, instead of minutes."""
     model: str | None = None
     """Name of a network; `maskwright models` lists them."""
     model_options: dict[str, int | float | bool | str | list[int]] = field(default_factory=dict)
@@ -205,10 +209,6 @@ class Training:
     """Largest gradient norm; 0 is off."""
     ema: float | None = None
     """Decay per step of the averaged weights that are kept; 0 keeps the raw ones."""
-    minutes: float | None = None
-    """Minutes from the start of the process to its end, everything included."""
-    steps: int | None = None
-    """Optimiser steps, instead of minutes."""
     folds: int | None = None
     """Cross-validation: train this many models, each without another part of the samples, and use them together."""
     validate_every: int | None = None
