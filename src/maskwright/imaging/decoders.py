@@ -10,7 +10,7 @@ import io
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import imagecodecs
 import numpy as np
@@ -229,7 +229,10 @@ def _exactly(file: BinaryIO, count: int) -> bytes:
 
 
 def _png_header(file: BinaryIO) -> Header:
-    """PNG specification, section 11.2: IHDR comes first; eXIf may stand before or after the pixels."""
+    """PNG specification, section 11.2: IHDR comes first; eXIf may stand before or after the pixels.
+
+    Not by Pillow, which finds an eXIf after the pixels only by decoding them.
+    """
     file.seek(8)
     length, name = struct.unpack(">I4s", _exactly(file, 8))
     if name != b"IHDR":
@@ -256,29 +259,16 @@ def _png_header(file: BinaryIO) -> Header:
 
 
 def _jpeg_header(file: BinaryIO) -> Header:
-    """ITU T.81, annex B: marker segments up to the start of frame, which has the size."""
-    orientation = 1
-    file.seek(2)
-    while True:
-        marker = _exactly(file, 2)
-        while marker[1] == 0xFF:  # fill bytes
-            marker = marker[1:] + _exactly(file, 1)
-        while marker[0] != 0xFF or marker[1] in (0x00, 0xFF):  # stray bytes, which decoders pass over
-            marker = marker[1:] + _exactly(file, 1)
-        (length,) = struct.unpack(">H", _exactly(file, 2))
-        if 0xC0 <= marker[1] <= 0xCF and marker[1] not in (0xC4, 0xC8, 0xCC):
-            _, height, width, components = struct.unpack(">BHHB", _exactly(file, 6))
-            return Header(
-                height=height,
-                width=width,
-                orientation=orientation,
-                components=components,
-                channels=1 if components == 1 else 3,
-                pixels_from=file.tell(),
-            )
-        segment = _exactly(file, length - 2)
-        if marker[1] == 0xE1 and segment.startswith(b"Exif\0\0"):
-            orientation = exif_orientation(segment)
+    image: Any = _pillow(file, "jpeg")
+    components = image.layers
+    return Header(
+        height=image.height,
+        width=image.width,
+        orientation=exif_orientation(image.info.get("exif", b"")),
+        components=components,
+        channels=1 if components == 1 else 3,
+        pixels_from=file.tell(),
+    )
 
 
 def _pillow(file: BinaryIO, kind: str) -> ImageFile.ImageFile:
