@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import settings
 from PIL import Image
 
@@ -49,6 +51,20 @@ def _write_pairs(
 def write_pairs() -> Callable[..., Path]:
     """`write_pairs(folder, count, size=..., channels=..., seed=...)`: see `_write_pairs`."""
     return _write_pairs
+
+
+def _write_tiff(path: Path, pixels: np.ndarray, *, nodata: str | None = None, **options: Any) -> Path:
+    """H x W or H x W x C as bands of one picture, with GDAL's nodata tag if told, and nothing that tifffile adds."""
+    tags = [] if nodata is None else [(42113, "s", 0, nodata, True)]
+    planes: Any = {"planarconfig": "contig"} if pixels.ndim == 3 else {}
+    tifffile.imwrite(path, pixels, photometric="minisblack", metadata=None, extratags=tags, **planes, **options)
+    return path
+
+
+@pytest.fixture(scope="session")
+def write_tiff() -> Callable[..., Path]:
+    """`write_tiff(path, pixels, nodata=..., tile=..., ...)`: see `_write_tiff`."""
+    return _write_tiff
 
 
 @pytest.fixture

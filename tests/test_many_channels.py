@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import tifffile
 
 from maskwright.augment.antialias import antialiased
 from maskwright.augment.mixing import paste
@@ -18,7 +18,7 @@ CHANNELS = 200
 
 
 @pytest.fixture(scope="module")
-def bands(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bands(write_tiff: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bands")
     rng = np.random.default_rng(0)
     for name in ("images", "masks"):
@@ -28,7 +28,7 @@ def bands(tmp_path_factory: pytest.TempPathFactory) -> Path:
         mask = np.zeros((48, 64), np.uint8)
         mask[8 * index : 8 * index + 20, 10:40] = 1
         image[mask == 1, 150:] += 100
-        tifffile.imwrite(folder / "images" / f"{index}.tif", image, photometric="minisblack", planarconfig="contig")
+        write_tiff(folder / "images" / f"{index}.tif", image)
         cv2.imwrite(str(folder / "masks" / f"{index}.png"), mask)
     return folder
 

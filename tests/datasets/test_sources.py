@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,7 @@ def test_windows_of_pages_and_of_bands_in_pages(tmp_path: Path) -> None:
     assert (read_mask(tmp_path / "a.tif", 2, WINDOW) == pixels[2][WINDOW.slices]).all()
 
 
-def test_colours_and_nodata_of_windows(tmp_path: Path) -> None:
+def test_colours_and_nodata_of_windows(write_tiff: Callable[..., Path], tmp_path: Path) -> None:
     colormap = np.zeros((3, 256), np.uint16)
     colormap[:, 2] = (255 * 257, 128 * 257, 0)
     pixels = np.full((40, 40), 2, np.uint8)
@@ -123,8 +124,7 @@ def test_colours_and_nodata_of_windows(tmp_path: Path) -> None:
     assert (read_image(path, None, WINDOW).pixels == (255, 128, 0)).all()
     assert (read_mask(path, None, WINDOW) == 2).all()
     pixels[4, 6] = 9
-    nodata = (42113, "s", 0, "9", True)
-    tifffile.imwrite(path, pixels, tile=(16, 16), extratags=[nodata], metadata=None)
+    write_tiff(path, pixels, nodata="9", tile=(16, 16))
     valid = read_image(path, None, WINDOW).valid
     assert valid is not None
     assert np.argwhere(~valid).tolist() == [[1, 1]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -114,15 +115,11 @@ def test_what_is_not_finite_is_invalid_and_0(tmp_path: Path) -> None:
     assert image.pixels.sum() == 2 * 10
 
 
-def test_nodata_of_gdal_is_invalid(tmp_path: Path) -> None:
+def test_nodata_of_gdal_is_invalid(write_tiff: Callable[..., Path], tmp_path: Path) -> None:
     pixels = np.full((3, 4, 2), 5, np.int16)
     pixels[1, 1] = -9999
     pixels[2, 2, 0] = -9999  # the other band has data
-    tag = (42113, "s", 0, "-9999", True)
-    tifffile.imwrite(
-        tmp_path / "a.tif", pixels, photometric="minisblack", planarconfig="contig", extratags=[tag], metadata=None
-    )
-    image = read_image(tmp_path / "a.tif")
+    image = read_image(write_tiff(tmp_path / "a.tif", pixels, nodata="-9999"))
     assert image.valid is not None
     assert np.argwhere(~image.valid).tolist() == [[1, 1]]
     assert image.pixels[1, 1].tolist() == [0, 0]
@@ -207,11 +204,9 @@ def test_truncated_files_are_errors(tmp_path: Path, compression: str | None) -> 
 
 @pytest.mark.parametrize(("declared", "expected"), [("7", 7.0), ("-9999", -9999.0), (None, None), ("none", None)])
 def test_a_declared_nodata_value_stays_with_the_image(
-    tmp_path: Path, declared: str | None, expected: float | None
+    write_tiff: Callable[..., Path], tmp_path: Path, declared: str | None, expected: float | None
 ) -> None:
     pixels = np.array([[7, 1], [2, 3]], np.uint8)
-    tags = [] if declared is None else [(42113, "s", 0, declared, True)]
-    tifffile.imwrite(tmp_path / "a.tif", pixels, extratags=tags)
-    image = read_image(tmp_path / "a.tif")
+    image = read_image(write_tiff(tmp_path / "a.tif", pixels, nodata=declared))
     assert image.nodata == expected
     assert (image.valid is None) == (expected != 7.0)
