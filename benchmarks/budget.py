@@ -6,8 +6,10 @@
 
 Each TRAIN:TEST pair of folders is given to plain `maskwright train` and `maskwright evaluate`, then to each rival, one
 after the other, so run it on an idle machine. A rival prints one JSON line with `miou`; it is run once for each seed if
-its command says {seed}. Finished runs are kept in --results and not run again: an interrupted benchmark goes on where
-it stopped, and sets whose rivals need other options go into the same results by calls of their own.
+its command says {seed}. An earlier build of Maskwright is a rival too: `--build before=FOLDER`, a checkout. Finished
+runs are kept in --results, each with its kind of processor, and not run again on such a processor: an interrupted
+benchmark goes on where it stopped, and sets whose rivals need other options go into the same results by calls of their
+own.
 
 The second table compares, over all results: the mean mIoU of each, and how large our error 1 - mIoU is in units of each
 rival's, for each data set and as the geometric mean over the sets that both have.
@@ -17,6 +19,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
 import shlex
 import statistics
 import subprocess
@@ -33,23 +37,43 @@ from maskwright.synthetic import write_dataset
 OURS = "maskwright"
 
 
-def command_output(command: list[str]) -> tuple[str, float]:
-    """Standard output and seconds of a command that must succeed; its messages go where ours go."""
+def processor() -> str:
+    """The processor's name and cores, and those of its flags that decide how fast it trains."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in reversed(lines))}
+    flags = [
+        flag for flag in facts.get("flags", "").split() if flag.startswith(("avx512_bf16", "avx512f", "avx2", "amx"))
+    ]
+    return (
+        f"{facts.get('model name', platform.processor())}, {os.cpu_count()} cores: {' '.join(flags) or 'flags unknown'}"
+    )
+
+
+def command_output(command: list[str], build: Path | None = None) -> tuple[str, float]:
+    """Standard output and seconds of a command that must succeed; its messages go where ours go.
+
+    With a `build`, the maskwright of that checkout is run instead of the installed one.
+    """
     start = time.monotonic()
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    environment = os.environ if build is None else {**os.environ, "PYTHONPATH": str(build.resolve() / "src")}
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, env=environment)
     if done.returncode:
         sys.exit(f"failed with exit status {done.returncode}: {shlex.join(command)}")
     return done.stdout, time.monotonic() - start
 
 
-def ours(train: str, test: str, minutes: float, seed: int, run: Path, options: Sequence[str]) -> dict[str, Any]:
-    """Train and evaluate with a budget, a seed, and `options` if there are any."""
+def ours(
+    train: str, test: str, minutes: float, seed: int, run: Path, options: Sequence[str], build: Path | None = None
+) -> dict[str, Any]:
+    """Train and evaluate with a budget, a seed, and `options` if there are any; with another build if one is given."""
     maskwright = [sys.executable, "-m", "maskwright"]
     budget = ["--minutes", f"{minutes:g}", "--seed", str(seed), *options]
-    _, seconds = command_output([*maskwright, "train", train, "--out", str(run), *budget])
-    scores = json.loads(command_output([*maskwright, "evaluate", str(run), test, "--json"])[0])
-    steps = runs.read_run(run)["scores"]["steps"]
-    return {"miou": scores["miou"], "iou": scores["iou"], "seconds": seconds, "steps": steps}
+    _, seconds = command_output([*maskwright, "train", train, "--out", str(run), *budget], build)
+    scores = json.loads(command_output([*maskwright, "evaluate", str(run), test, "--json"], build)[0])
+    content = runs.read_run(run)
+    told = {"miou": scores["miou"], "iou": scores["iou"], "seconds": seconds, "steps": content["scores"]["steps"]}
+    return told | {"model": content["network"]["name"], "processor": processor()}
 
 
 def rival(command: str, train: str, test: str, minutes: float, seed: int) -> dict[str, Any]:
@@ -57,7 +81,7 @@ def rival(command: str, train: str, test: str, minutes: float, seed: int) -> dic
     values = {"train": train, "test": test, "minutes": f"{minutes:g}", "seed": str(seed)}
     words = [part.format(**values) for part in shlex.split(command)]
     text, seconds = command_output(words)
-    return {**json.loads(text.strip().splitlines()[-1]), "seconds": seconds}
+    return {**json.loads(text.strip().splitlines()[-1]), "seconds": seconds, "processor": processor()}
 
 
 def summary(results: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -92,6 +116,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--rival", action="append", default=[], metavar="NAME=COMMAND")
+    parser.add_argument("--build", action="append", default=[], metavar="NAME=FOLDER")
     parser.add_argument(
         "--option", action="append", default=[], help="of maskwright train, for example --option=--model --option=unet"
     )
@@ -106,16 +131,21 @@ def main() -> None:
     results: dict[str, Any] = runs.read_json(options.results) if options.results.exists() else {}
     for pair in options.pairs:
         train, test = pair.split(":")
-        commands = {" ".join([OURS, *options.option]): None} | dict(text.split("=", 1) for text in options.rival)
+        builds = {name: Path(folder) for name, _, folder in (text.partition("=") for text in options.build)}
+        commands = dict.fromkeys([" ".join([OURS, *options.option]), *builds]) | dict(
+            text.split("=", 1) for text in options.rival
+        )
         for name, command in commands.items():
             for seed in range(options.seeds if command is None or "{seed}" in command else 1):
                 key = f"{train} | {options.minutes:g} min | {name}, seed {seed}"
-                if key in results:
+                if key in results and results[key].get("processor", processor()) == processor():
                     continue
                 console.say(key)
                 if command is None:
                     run = runs.fresh_folder(options.results.parent / "budget", Path(train).parent.name)
-                    results[key] = ours(train, test, options.minutes, seed, run, options.option)
+                    build = builds.get(name)
+                    given = options.option if build is None else ()
+                    results[key] = ours(train, test, options.minutes, seed, run, given, build)
                 else:
                     results[key] = rival(command, train, test, options.minutes, seed)
                 runs.write_json(options.results, results)

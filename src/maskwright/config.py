@@ -187,6 +187,12 @@ class Training:
     """Optimiser."""
     lr: float | None = None
     """Peak learning rate."""
+    from_scratch: bool | None = None
+    """Start from random weights, whatever weights are at hand."""
+    encoder_rate: float | None = None
+    """Factor on the rate of an encoder that starts from pretrained weights; 0 leaves them as they are."""
+    frozen_norms: bool | None = None
+    """Keep the statistics of the encoder's batch norms as its weights came with them."""
     layer_decay: float | None = None
     """Factor on the rate from each part of the encoder to the one before it, so that pretrained weights change less; 1
     is off."""
@@ -241,28 +247,17 @@ class Training:
             )
         if self.crop is not None:
             _require(min(self.crop) >= 1, "crop", self.crop, "a height and a width of at least 1 pixel")
-        _in_range(self, "scale", 0.05, 8)
-        _in_range(self, "batch", 1, 65536)
-        _in_range(self, "accumulate", 1, 65536)
-        _in_range(self, "lr", 1e-9, 10)
-        _in_range(self, "layer_decay", 0.01, 1)
-        _in_range(self, "warmup", 0, 0.9)
-        _in_range(self, "weight_decay", 0, 10)
-        _in_range(self, "label_smoothing", 0, 0.9)
-        _in_range(self, "class_weighting", 0, 1)
-        _in_range(self, "class_fraction", 0, 1)
-        _in_range(self, "gradient_clip", 0, 1e6)
-        _in_range(self, "ema", 0, 0.99999)
-        _in_range(self, "minutes", 0.05, 60 * 24 * 365)
-        _in_range(self, "steps", 1, 10**9)
-        _in_range(self, "folds", 2, 100)
-        _in_range(self, "validate_every", 1, 10**9)
-        _in_range(self, "progressive", 0, 0.9)
-        _in_range(self, "val_fraction", 0, 0.9)
+        for name, low, high in (
+            ("scale", 0.05, 8), ("batch", 1, 65536), ("accumulate", 1, 65536), ("lr", 1e-9, 10),
+            ("encoder_rate", 0, 1), ("layer_decay", 0.01, 1), ("warmup", 0, 0.9), ("weight_decay", 0, 10),
+            ("label_smoothing", 0, 0.9), ("class_weighting", 0, 1), ("class_fraction", 0, 1),
+            ("gradient_clip", 0, 1e6), ("ema", 0, 0.99999), ("minutes", 0.05, 60 * 24 * 365), ("steps", 1, 10**9),
+            ("folds", 2, 100), ("validate_every", 1, 10**9), ("progressive", 0, 0.9), ("val_fraction", 0, 0.9),
+            ("seed", 0, 2**63 - 1), ("cache", 0, 10**6),
+        ):  # fmt: skip
+            _in_range(self, name, low, high)
         for source in () if self.sources is None else self.sources.split(","):
             _require(source in SOURCES, "sources", self.sources, f"some of {', '.join(SOURCES)}, with commas between")
-        _in_range(self, "seed", 0, 2**63 - 1)
-        _in_range(self, "cache", 0, 10**6)
 
 
 @dataclass(frozen=True, kw_only=True)

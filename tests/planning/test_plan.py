@@ -13,7 +13,7 @@ from maskwright.augment.loader import Store
 from maskwright.config import Augmentation, Preparation, Settings, Training
 from maskwright.datasets.formats import open_dataset
 from maskwright.errors import RunError, SettingError
-from maskwright.planning.decisions import Budget, ResolvedTraining, Weights
+from maskwright.planning.decisions import Budget, HeadStart, ResolvedTraining, Weights
 from maskwright.planning.fingerprint import Fingerprint, take_fingerprint
 from maskwright.planning.plan import Plan
 from maskwright.planning.rules import make_plan
@@ -298,6 +298,26 @@ def test_views_are_halved_first_where_that_was_measured_to_gain() -> None:
     assert progressive(crop=(256, 256), model="fcn8s") == 0
     assert progressive(crop=(256, 256), weights=Weights(normalized=False, encoder=False)) == 0
     assert progressive(crop=(256, 256), progressive=0.2) == 0.2
+
+
+def test_installed_weights_are_used_where_they_know_the_classes() -> None:
+    def plan(features: float, local: float, unfit: str = "", **given: Any) -> Plan:
+        known = HeadStart(encoder="lite0", unfit=unfit, features=features, local=local)
+        return make_plan(Settings(training=Training(steps=10, **given)), COARSE, head_start=known)
+
+    known = plan(0.6, 0.3)
+    assert known.training.model == "lite0-4"
+    assert not known.training.from_scratch
+    assert known.training.frozen_norms
+    assert known.training.encoder_rate < 1
+    assert known.training.normalization == "weights"
+    reason = known.decisions["training"]["from_scratch"].reason
+    assert "explains 60% of the classes, one on colour and texture 30%" in reason
+    for other in (plan(0.31, 0.3), plan(0.6, 0.3, unfit="they are not installed"), plan(0.6, 0.3, from_scratch=True)):
+        assert other.training.model == "compact-4"
+        assert other.training.from_scratch
+        assert other.training.encoder_rate == 1
+    assert plan(0.3, 0.3, model="unet-lite0").training.from_scratch is False
 
 
 def test_halved_views_make_steps_faster_and_more() -> None:

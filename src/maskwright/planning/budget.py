@@ -12,13 +12,13 @@ from maskwright.planning.decisions import ResolvedTraining, Section
 
 DEFAULT_MINUTES = 10.0
 """Proposed where a step's time is not measured."""
-PROPOSED_STEPS = 3000
-"""Steps of a run without a budget: compact-4 on CamVid has 0.415 after 312, 0.630 after 1,599, 0.665 after 3,902
-(EXPERIMENTS.md); smaller sets need fewer."""
+PROPOSED_STEPS, PROPOSED_ON_WEIGHTS = 3000, 1000
+"""Steps of a run without a budget, from random weights and from those of photographs: compact-4 on CamVid has 0.415
+after 312, 0.630 after 1,599, 0.665 after 3,902 (EXPERIMENTS.md); smaller sets need fewer."""
 FEWEST_MINUTES, MOST_MINUTES = 2.0, 60.0
 """Of a proposed length."""
 FEW_STEPS = 400
-"""Below so many steps small and rare classes are hardly learned (EXPERIMENTS.md: CamVid, 312 steps)."""
+"""From random weights; below so many steps small and rare classes are hardly learned (EXPERIMENTS.md: CamVid, 312)."""
 MANY_STEPS = 5000
 """With so many steps or more left after it, a wider network is taken. Reckoned, not measured: two processor
 cores come so far in half an hour at the earliest."""
@@ -35,13 +35,14 @@ class TimeEstimate:
     """On average over the run, measured for the planned network and views."""
     steps: int
     minutes: float
+    from_scratch: bool = True
 
     @property
     def text(self) -> str:
         """For the user, with a warning where the budget is too short."""
         text = f"A step takes about {self.step_seconds:.2g} s on this machine: "
         text += f"{_minutes(self.minutes)} are about {_about(self.steps)} steps."
-        if self.steps < FEW_STEPS:
+        if self.from_scratch and self.steps < FEW_STEPS:
             enough = math.ceil(FEW_STEPS * self.step_seconds / 60 / USEFUL)
             text += (
                 " That is short: expect rough masks, and small or rare classes missing. "
@@ -71,14 +72,17 @@ def decide_budget(
             training.settle("minutes", DEFAULT_MINUTES, "no budget was given; --minutes or --steps sets one")
         return None
     planned = _resolved(training)
+    from_scratch = planned.from_scratch or fixed
     if steps:
         # Steps that were asked for are steps: the clock only tells how long they take, and decides nothing.
         seconds = mean_seconds(planned, step_seconds, by_steps=True)
-        return TimeEstimate(step_seconds=seconds, steps=steps, minutes=steps * seconds / 60 / USEFUL)
+        minutes = steps * seconds / 60 / USEFUL
+        return TimeEstimate(step_seconds=seconds, steps=steps, minutes=minutes, from_scratch=from_scratch)
     seconds = mean_seconds(planned, step_seconds, by_steps=False)
+    wanted = PROPOSED_STEPS if from_scratch else PROPOSED_ON_WEIGHTS
     minutes = training.settle(
-        "minutes", proposed(seconds),
-        f"no budget was given: time for about {PROPOSED_STEPS} steps of {seconds:.2g} s; --minutes sets another",
+        "minutes", proposed(seconds, wanted),
+        f"no budget was given: time for about {wanted} steps of {seconds:.2g} s; --minutes sets another",
         "machine",
     )  # fmt: skip
     affordable = USEFUL * 60 * minutes / seconds
@@ -93,7 +97,7 @@ def decide_budget(
             )  # fmt: skip
             seconds = mean_seconds(_resolved(training), step_seconds, by_steps=False)
             affordable = USEFUL * 60 * minutes / seconds
-    return TimeEstimate(step_seconds=seconds, steps=int(affordable), minutes=minutes)
+    return TimeEstimate(step_seconds=seconds, steps=int(affordable), minutes=minutes, from_scratch=from_scratch)
 
 
 def mean_seconds(
@@ -118,9 +122,9 @@ def _resolved(training: Section) -> ResolvedTraining:
     return ResolvedTraining.of(Settings.from_dict({"training": values}, "plan").training)
 
 
-def proposed(step_seconds: float) -> float:
-    """Whole minutes for a run whose step takes so many seconds."""
-    minutes = math.ceil(PROPOSED_STEPS * step_seconds / 60 / USEFUL)
+def proposed(step_seconds: float, steps: int = PROPOSED_STEPS) -> float:
+    """Whole minutes for a run of so many steps, each of which takes so many seconds."""
+    minutes = math.ceil(steps * step_seconds / 60 / USEFUL)
     return float(min(max(minutes, FEWEST_MINUTES), MOST_MINUTES))
 
 

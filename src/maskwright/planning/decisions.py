@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from maskwright.config import Normalization, Training
-from maskwright.errors import RunError
+from maskwright.config import PIXEL_LOSSES, Normalization, Settings, Training, loss_terms
+from maskwright.errors import RunError, SettingError
+from maskwright.planning.fingerprint import Fingerprint
 
 Value = TypeVar("Value")
 
@@ -30,8 +31,25 @@ class Weights(NamedTuple):
     """Whether they are an encoder's, trained on other images."""
 
 
-UNREAD = Weights(normalized=True, encoder=False)
-"""Before the file is read, which needs the network, which needs a plan."""
+class HeadStart(NamedTuple):
+    """What the plan has to know of installed weights: whether they can be used, and whether they know the classes."""
+
+    encoder: str
+    """The one that they are for."""
+    unfit: str
+    """Why they cannot be used for these images; empty where they can."""
+    features: float = 0.0
+    """Fraction of the classes' variance that a linear layer on the encoder's features explains, on images left out."""
+    local: float = 0.0
+    """The same of a linear layer on colour and texture."""
+
+
+class Found(NamedTuple):
+    """What is known before anything is decided."""
+
+    fingerprint: Fingerprint
+    weights: Weights | None
+    head_start: HeadStart | None
 
 
 class Section:
@@ -89,6 +107,10 @@ class ResolvedTraining:
     accumulate: int
     optimizer: Literal["muon", "adamw", "adam", "sgd"]
     lr: float
+    from_scratch: bool = True
+    """True in runs of builds that knew no other start than random weights and `--pretrained`."""
+    encoder_rate: float = 1.0
+    frozen_norms: bool = False
     layer_decay: float
     schedule: Literal["cosine", "poly", "constant"]
     warmup: float
@@ -130,4 +152,47 @@ class ResolvedTraining:
         return cls(**values)
 
 
-_MAY_BE_OPEN = ("label_smoothing", "validate_every")
+_MAY_BE_OPEN = ("label_smoothing", "validate_every", "from_scratch", "encoder_rate", "frozen_norms")
+"""The last three are newer than the first runs."""
+
+
+def refuse_contradictions(settings: Settings, found: Found) -> None:
+    """Raise SettingError where a finished plan holds settings that contradict each other or what was found."""
+    fingerprint, weights = found.fingerprint, found.weights
+    if settings.training.normalization == "imagenet" and fingerprint.channels != 3:
+        raise SettingError(
+            f"normalization = 'imagenet' is for 3 channels, and the images have {fingerprint.channels}.",
+            remedy="Use normalization = 'data', or choose three channels with --bands.",
+        )
+    known = settings.training.from_scratch is False if weights is None else weights.normalized
+    if settings.training.normalization == "weights" and not known:
+        raise SettingError(
+            "normalization = 'weights': "
+            + ("there are none to start from." if weights is None else "they do not say theirs."),
+            remedy=f"{'Give --pretrained, or use' if weights is None else 'Use'} normalization = 'data'.",
+        )
+    if (
+        settings.training.from_scratch is False
+        and weights is None
+        and (found.head_start is None or found.head_start.unfit)
+    ):
+        why = "none at hand are for this network" if found.head_start is None else found.head_start.unfit
+        raise SettingError(f"from_scratch = false asks for weights to start from: {why}.", remedy="Give --pretrained.")
+    if settings.training.from_scratch and settings.training.frozen_norms:
+        raise SettingError(
+            "frozen_norms = true keeps the statistics that weights came with, and training starts from random ones.",
+            remedy="Leave it out.",
+        )
+    names = {name for _, name in loss_terms(settings.training.loss or "")}
+    if settings.training.class_weighting and not names & set(PIXEL_LOSSES):
+        raise SettingError(
+            f"class_weighting = {settings.training.class_weighting:g} acts on {', '.join(PIXEL_LOSSES)}, and loss = "
+            f"{settings.training.loss!r} has none, so it would have no effect.",
+            remedy="Use loss = 'ce+dice', or leave it out.",
+        )
+    if settings.training.label_smoothing and "ce" not in names:
+        raise SettingError(
+            f"label_smoothing = {settings.training.label_smoothing:g} acts on ce, and loss = "
+            f"{settings.training.loss!r} has none, so it would have no effect.",
+            remedy="Use loss = 'ce+dice', or leave it out.",
+        )

@@ -15,12 +15,19 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from maskwright.config import CACHE, PIXEL_LOSSES, SEED, VAL_FRACTION, Settings, loss_terms
-from maskwright.errors import SettingError
+from maskwright.config import CACHE, SEED, VAL_FRACTION, Settings, loss_terms
 from maskwright.models import build
 from maskwright.planning.augmentation import decide_augmentation, mirrors_at_prediction
 from maskwright.planning.budget import decide_budget
-from maskwright.planning.decisions import Decision, ResolvedTraining, Section, Weights
+from maskwright.planning.decisions import (
+    Decision,
+    Found,
+    HeadStart,
+    ResolvedTraining,
+    Section,
+    Weights,
+    refuse_contradictions,
+)
 from maskwright.planning.fingerprint import SHRUNK, Fingerprint
 from maskwright.planning.plan import Plan
 
@@ -46,6 +53,14 @@ FINE_VIEWS = 4000
 """Views of images with a fine class from which it gains by half of the resolution: CamVid's 1,400 lose 0.05, 6,300 gain
 as much; those of cracks in tiles, 700, lose 0.08 (EXPERIMENTS.md)."""
 
+HEAD_START, LEAST_EXPLAINED = 2.0, 0.05
+"""Training starts from ImageNet weights where a linear layer on their features explains at least so many times what one
+on colour and texture does, and so much at all: CamVid 3.8 times, DSB 2018 1.5, DRIVE 1.4, ISBI 0.9 (EXPERIMENTS.md)."""
+ENCODER_RATE = 0.1
+"""Rate of an encoder with ImageNet weights, in units of the decoder's (EXPERIMENTS.md)."""
+HEAD_START_RATE = 2e-3
+"""Peak rate of what stands on such an encoder."""
+
 PEAK_RATES = {"compact-1": 3e-3, "compact-2": 3e-3, "compact-4": 3e-3, "fcn-flat": 1e-3, "unet": 1e-4}
 """Peak rates that were measured. The classic U-Net's ReLU output dies at higher ones."""
 NORMALIZED_RATE, ATTENTION_RATE, PLAIN_RATE = 1e-3, 3e-4, 1e-4
@@ -70,6 +85,7 @@ def make_plan(
     given: Settings | None = None,
     recipe: str | None = None,
     weights: Weights | None = None,
+    head_start: HeadStart | None = None,
     step_seconds: Callable[[ResolvedTraining], float] | None = None,
     like: Plan | None = None,
 ) -> Plan:
@@ -86,7 +102,9 @@ def make_plan(
     recipe
         The recipe's name, for the reasons.
     weights
-        Those to start from, if there are any.
+        Those of a file to start from, if there is one.
+    head_start
+        What is known of installed weights; None where nobody looked.
     step_seconds
         Measures how long a step of a training takes. With it the plan says how far the budget goes, and proposes one
         where none is given. With a budget of steps it decides nothing, so that the same steps give the same weights
@@ -117,7 +135,8 @@ def make_plan(
 
     if like is not None:
         decisions = {section: names | decisions[section] for section, names in like.decisions.items()}
-    plan = _decided(decisions, fingerprint, weights, step_seconds, BudgetLimits())
+    found = Found(fingerprint, weights, head_start)
+    plan = _decided(decisions, found, step_seconds, BudgetLimits())
     steps = plan.budget.steps if plan.time_estimate is None else plan.time_estimate.steps
     if not steps or weights is not None:
         return plan
@@ -126,27 +145,30 @@ def make_plan(
     planned = plan.training
     limits = BudgetLimits(
         fine=_fine_views(planned, steps, fingerprint) < FINE_VIEWS,
-        passes=math.inf if "crop" in decisions["training"] else _passes(planned, steps, fingerprint),
+        # Features were looked at, and a linear layer fitted, at the first scale.
+        passes=math.inf
+        if "crop" in decisions["training"] or not planned.from_scratch
+        else _passes(planned, steps, fingerprint),
     )
     open_to_it = {name for name in ("model", "scale") if name not in decisions["training"]}
-    if ("model" in open_to_it and _network(fingerprint, limits)[0] != planned.model) or (
+    if ("model" in open_to_it and _network(found, limits, planned.from_scratch)[0] != planned.model) or (
         "scale" in open_to_it and _scale(fingerprint, limits)[0] != planned.scale
     ):
-        return _decided(decisions, fingerprint, weights, step_seconds, limits)
+        return _decided(decisions, found, step_seconds, limits)
     return plan
 
 
 def _decided(
     given: dict[str, dict[str, Decision]],
-    fingerprint: Fingerprint,
-    weights: Weights | None,
+    found: Found,
     step_seconds: Callable[[ResolvedTraining], float] | None,
     limits: BudgetLimits,
 ) -> Plan:
     """The plan with these decisions given: the network and its views first, the budget last."""
     training, augmentation = Section(given["training"]), Section(given["augmentation"])
+    fingerprint, weights = found.fingerprint, found.weights
 
-    _decide_training(training, fingerprint, weights, limits)
+    _decide_training(training, found, limits)
     decide_augmentation(augmentation, fingerprint, training.decisions["crop"].value)
     training.settle("tta", *mirrors_at_prediction(fingerprint))
 
@@ -159,19 +181,21 @@ def _decided(
         return Settings.from_dict(values, "plan")
 
     # Before the machine is measured: a contradiction should not take seconds to be refused.
-    _refuse_contradictions(planned(), fingerprint, weights)
+    refuse_contradictions(planned(), found)
     time_estimate = decide_budget(training, step_seconds, fixed=weights is not None)
     decisions = given | {"training": training.decisions, "augmentation": augmentation.decisions}
     return Plan(settings=planned(), decisions=decisions, fingerprint=fingerprint.to_dict(), time_estimate=time_estimate)
 
 
-def _decide_training(
-    training: Section, fingerprint: Fingerprint, weights: Weights | None, limits: BudgetLimits
-) -> None:
+def _decide_training(training: Section, found: Found, limits: BudgetLimits) -> None:
     """Network, view, optimiser, top-down: each rule may use what stands above it."""
-    # What the network is. The normalisation goes with the weights, which know nothing of these images' values.
-    model = training.settle("model", *_network(fingerprint, limits))
-    if weights is not None and weights.normalized:
+    fingerprint, weights = found.fingerprint, found.weights
+    # What the network is, and what it knows already. The normalisation goes with the weights, which know nothing of
+    # these images' values.
+    from_scratch = training.settle("from_scratch", *_from_scratch(found, training.given("model", "")))
+    model = training.settle("model", *_network(found, limits, from_scratch))
+    head_start = weights is None and not from_scratch
+    if head_start or (weights is not None and weights.normalized):
         training.settle("normalization", "weights", "what the pretrained weights were made with")
     else:
         training.settle("normalization", "data", "mean and standard deviation of the training images", "data")
@@ -191,7 +215,7 @@ def _decide_training(
         "data",
     )  # fmt: skip
     # Rules measured on our own networks from scratch are not extended to others, or to weights that are only tuned.
-    ours = model.startswith("compact-") and weights is None
+    ours = (model.startswith("compact-") and weights is None) or (model.startswith("lite0-") and head_start)
     training.settle("progressive", *_progressive(min(crop) * scale, _thickness(fingerprint)[0], model, ours), "data")
     training.settle("batch", 8, "views of one step")
     training.settle("accumulate", 1, "a whole batch at once; more parts only if the memory does not suffice")
@@ -199,9 +223,19 @@ def _decide_training(
     # How it learns.
     optimizer = training.settle(
         "optimizer", "muon" if ours else "adamw",
-        f"learns {model} from scratch in fewest steps" if ours else "robust, whatever the network and its weights",
+        f"learns {model} {'on ImageNet weights' if head_start else 'from scratch'} in fewest steps"
+        if ours
+        else "robust, whatever the network and its weights",
     )  # fmt: skip
+    if ours and head_start:
+        training.settle("lr", HEAD_START_RATE, f"measured for {model} on ImageNet weights")
     training.settle("lr", *_peak_rate(model, training.given("model_options", {})))
+    if head_start:
+        training.settle("encoder_rate", ENCODER_RATE, "what was learned of photographs changes less (EXPERIMENTS.md)")
+        training.settle("frozen_norms", True, "statistics of a million photographs hold better than those of a batch")
+    else:
+        training.settle("encoder_rate", 1.0, "all of the network learns at its own rate")
+        training.settle("frozen_norms", False, "there are no statistics to keep")
     if weights is not None and weights.encoder:
         training.settle("layer_decay", 0.75, "pretrained layers change less, the first ones least")
     else:
@@ -237,9 +271,41 @@ def _thickness(fingerprint: Fingerprint) -> tuple[float, float, int]:
     return sum(thick for thick, _ in of_class) / len(of_class), *min(of_class)
 
 
-def _network(fingerprint: Fingerprint, limits: BudgetLimits) -> tuple[str, str, str]:
+def first_network(fingerprint: Fingerprint) -> str:
+    """The network that is planned where nothing is known of weights or of the time."""
+    return _network(Found(fingerprint, None, None), BudgetLimits(), from_scratch=True)[0]
+
+
+def working_scale(fingerprint: Fingerprint) -> float:
+    """The working scale that is planned where nothing is known of the time."""
+    return _scale(fingerprint, BudgetLimits())[0]
+
+
+def _from_scratch(found: Found, model: str) -> tuple[bool, str, str]:
+    """Whether to start from random weights, why, and the source; `model` is the user's choice, if there is one."""
+    head_start = found.head_start
+    if found.weights is not None:
+        return False, "the weights are the user's", "given"
+    if head_start is None:
+        return True, "no weights were asked for, and none at hand are for this network", "default"
+    if head_start.unfit:
+        return True, f"ImageNet weights do not apply: {head_start.unfit}", "data"
+    both = (
+        f"on images left out, a linear layer on ImageNet features explains {head_start.features:.0%} of the classes, "
+        f"one on colour and texture {head_start.local:.0%}"
+    )
+    if model:
+        return False, f"{model} has an encoder whose ImageNet weights are at hand; {both}", "data"
+    gained = head_start.features >= max(HEAD_START * head_start.local, LEAST_EXPLAINED)
+    return not gained, both if gained else f"{both}: not enough to give up the quicker steps of our own", "data"
+
+
+def _network(found: Found, limits: BudgetLimits, from_scratch: bool) -> tuple[str, str, str]:
     """The network, why, and the source."""
+    fingerprint = found.fingerprint
     thick, least, finest = _thickness(fingerprint)
+    if not from_scratch and found.weights is None:
+        return "lite0-4", "a light decoder, at 1/4 of the resolution, on the encoder whose weights are at hand", "data"
     fine = f"{least:.0%} of the pixels of class {finest} lie 3 pixels inside"
     mean = f"of the classes' pixels, {thick:.0%} on average lie 3 pixels inside"
     if thick < THIN:
@@ -310,30 +376,3 @@ def _peak_rate(model: str, options: dict[str, Any]) -> tuple[float, str]:
     if kinds & {nn.BatchNorm2d, nn.GroupNorm}:
         return NORMALIZED_RATE, "usual for networks with batch normalisation"
     return PLAIN_RATE, "low, because the network has no normalisation"
-
-
-def _refuse_contradictions(settings: Settings, fingerprint: Fingerprint, weights: Weights | None) -> None:
-    if settings.training.normalization == "imagenet" and fingerprint.channels != 3:
-        raise SettingError(
-            f"normalization = 'imagenet' is for 3 channels, and the images have {fingerprint.channels}.",
-            remedy="Use normalization = 'data', or choose three channels with --bands.",
-        )
-    if settings.training.normalization == "weights" and (weights is None or not weights.normalized):
-        raise SettingError(
-            "normalization = 'weights': "
-            + ("there are none to start from." if weights is None else "they do not say theirs."),
-            remedy=f"{'Give --pretrained, or use' if weights is None else 'Use'} normalization = 'data'.",
-        )
-    names = {name for _, name in loss_terms(settings.training.loss or "")}
-    if settings.training.class_weighting and not names & set(PIXEL_LOSSES):
-        raise SettingError(
-            f"class_weighting = {settings.training.class_weighting:g} acts on {', '.join(PIXEL_LOSSES)}, and loss = "
-            f"{settings.training.loss!r} has none, so it would have no effect.",
-            remedy="Use loss = 'ce+dice', or leave it out.",
-        )
-    if settings.training.label_smoothing and "ce" not in names:
-        raise SettingError(
-            f"label_smoothing = {settings.training.label_smoothing:g} acts on ce, and loss = "
-            f"{settings.training.loss!r} has none, so it would have no effect.",
-            remedy="Use loss = 'ce+dice', or leave it out.",
-        )

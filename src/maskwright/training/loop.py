@@ -31,7 +31,7 @@ from maskwright.training.checkpoint import Progress
 from maskwright.training.clock import VALIDATIONS, Clock, fraction_done, next_validation
 from maskwright.training.log import Log
 from maskwright.training.losses import Loss
-from maskwright.training.optim import Average, lr_factor, make_optimizer
+from maskwright.training.optim import Average, encoder_of, lr_factor, make_optimizer
 from maskwright.training.validation import averaged, validate, validation_samples
 
 SAVE_EVERY = 60.0
@@ -106,7 +106,15 @@ def train(
     writes = distributed.rank() == 0
     # Convolutions are fastest with the channels of a pixel side by side, on CPUs and GPUs alike.
     segmenter.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = make_optimizer(settings.optimizer, segmenter, settings.lr, settings.weight_decay, settings.layer_decay)
+    optimizer = make_optimizer(
+        settings.optimizer,
+        segmenter,
+        settings.lr,
+        settings.weight_decay,
+        settings.layer_decay,
+        settings.encoder_rate,
+    )
+    encoder = encoder_of(segmenter) if settings.frozen_norms else None
     average = Average(segmenter, settings.ema) if settings.ema else None
     progress = Progress(next_validation=1 / VALIDATIONS, begun=clock.elapsed(), parts=settings.accumulate)
     if resume:
@@ -195,6 +203,8 @@ def train(
             small = progress.first == 0 and progress.fraction < settings.progressive  # not again in a continued run
             shown = batch.halved() if small else batch
             trained.train()
+            if encoder is not None:
+                encoder.eval()
             lr = settings.lr * (progress.peak * lr_factor(progress.fraction, settings.warmup, settings.schedule))
             for group in optimizer.param_groups:
                 group["lr"] = lr * group["lr_scale"]

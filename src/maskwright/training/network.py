@@ -14,11 +14,14 @@ from maskwright.planning.fingerprint import Fingerprint
 if TYPE_CHECKING:
     from maskwright.models.pretrained import Origin
 
+Moments = tuple[list[float], list[float]]
+"""Mean and standard deviation of each channel, in native values."""
+
 
 def describe(
-    training: ResolvedTraining, fingerprint: Fingerprint, classes: int, origin: Origin | None = None
+    training: ResolvedTraining, fingerprint: Fingerprint, classes: int, moments: Moments | None = None
 ) -> dict[str, Any]:
-    """The `network` of `run.json`; see `make_segmenter`. `origin` is that of pretrained weights, once they are read.
+    """The `network` of `run.json`; see `make_segmenter`. `moments` are those that pretrained weights were made with.
 
     Raises SettingError for a normalisation by the range of a type that has none.
     """
@@ -36,8 +39,8 @@ def describe(
         from maskwright.models.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD
 
         mean, std = ([(top or 1.0) * value for value in values] for values in (IMAGENET_MEAN, IMAGENET_STD))
-    if training.normalization == "weights" and origin is not None:
-        mean, std = statistics(origin, fingerprint) or (mean, std)
+    if training.normalization == "weights" and moments is not None:
+        mean, std = moments
     return {
         "name": training.model,
         "options": training.model_options,
@@ -55,7 +58,7 @@ def around(network: nn.Module, description: dict[str, Any]) -> Segmenter:
     return Segmenter(network, **{name: description[name] for name in ("mean", "std", "per_image", "scale")})
 
 
-def statistics(origin: Origin, fingerprint: Fingerprint) -> tuple[list[float], list[float]] | None:
+def statistics(origin: Origin, fingerprint: Fingerprint) -> Moments | None:
     """Mean and standard deviation that weights were made with, in native values of these images; None where not known.
 
     Published weights give them as fractions of a type's range, which floating point images do not have.

@@ -18,7 +18,12 @@ FEWEST = 8
 
 
 def make_optimizer(
-    name: str, network: nn.Module, lr: float, weight_decay: float, layer_decay: float = 1.0
+    name: str,
+    network: nn.Module,
+    lr: float,
+    weight_decay: float,
+    layer_decay: float = 1.0,
+    encoder_rate: float = 1.0,
 ) -> torch.optim.Optimizer:
     """Make Muon, AdamW, Adam or SGD with Nesterov momentum 0.9.
 
@@ -36,16 +41,22 @@ def make_optimizer(
         With d below 1, the parts of `network.encoder` learn slower the farther they lie from its end: the last at d
         times the rate, the one before at d^2 times, and so on (Clark et al. 2020, arXiv:2003.10555, section 3.1).
 
+    encoder_rate
+        Another factor on the rate of all of `network.encoder`; 0 leaves it untrained. Below 1 its kernels are AdamW's
+        even with `muon`: made orthogonal, a step changes what was learned of other images in all directions alike.
+
     Raises
     ------
     SettingError
         For an unknown name, for weight decay with `adam`, which has none, or for a layer decay of a network without an
         encoder.
     """
-    scales = _encoder_scales(network, layer_decay)
-    hidden = _hidden(network) if name == "muon" else set()
+    scales = _encoder_scales(network, layer_decay, encoder_rate)
+    hidden = _hidden(network) - (scales.keys() if encoder_rate < 1 else set()) if name == "muon" else set()
     groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
     for parameter in network.parameters():
+        if scales.get(parameter) == 0:
+            parameter.requires_grad_(False)
         if parameter.requires_grad:
             treatment = scales.get(parameter, 1.0), parameter.ndim > 1, parameter in hidden
             groups.setdefault(treatment, []).append(parameter)
@@ -70,18 +81,28 @@ def make_optimizer(
     raise SettingError(f"optimizer = {name!r} is unknown.", expected="Expected muon, adamw, adam or sgd.")
 
 
-def _encoder_scales(network: nn.Module, layer_decay: float) -> dict[nn.Parameter, float]:
-    """The factor of the rate of each of the encoder's parameters."""
-    if layer_decay == 1:
+def _encoder_scales(network: nn.Module, layer_decay: float, encoder_rate: float) -> dict[nn.Parameter, float]:
+    """The factor of the rate of each of the encoder's parameters; none where nothing slows it."""
+    if layer_decay == encoder_rate == 1:
         return {}
-    encoder = getattr(getattr(network, "network", network), "encoder", None)
-    if not isinstance(encoder, nn.Module):
+    encoder = encoder_of(network)
+    if encoder is None:
+        name, value = ("layer_decay", layer_decay) if layer_decay != 1 else ("encoder_rate", encoder_rate)
         raise SettingError(
-            f"layer_decay = {layer_decay:g} slows an encoder, and this network has none of its own.",
-            remedy="Leave it out.",
+            f"{name} = {value:g} slows an encoder, and this network has none of its own.", remedy="Leave it out."
         )
     parts = [part for part in _parts(encoder) if part]
-    return {parameter: layer_decay**distance for distance, part in enumerate(reversed(parts), 1) for parameter in part}
+    return {
+        parameter: encoder_rate * layer_decay**distance
+        for distance, part in enumerate(reversed(parts), 1)
+        for parameter in part
+    }
+
+
+def encoder_of(network: nn.Module) -> nn.Module | None:
+    """The encoder of a network, or of a segmenter's; None where it has none of its own."""
+    encoder = getattr(getattr(network, "network", network), "encoder", None)
+    return encoder if isinstance(encoder, nn.Module) else None
 
 
 def _hidden(network: nn.Module) -> set[nn.Parameter]:

@@ -13,7 +13,7 @@ from maskwright.models.segmenter import Segmenter
 from maskwright.planning.decisions import ResolvedTraining
 from maskwright.training.losses import make_loss
 from maskwright.training.memory import keep_freed_memory
-from maskwright.training.optim import make_optimizer
+from maskwright.training.optim import encoder_of, make_optimizer
 
 VIEWS = 2
 """Views of a timed step on a processor, where time grows with the views; a GPU's is measured with the whole batch."""
@@ -33,7 +33,8 @@ def step_seconds(training: ResolvedTraining, channels: int, classes: int, device
         network = build(training.model, channels, classes, training.model_options)
         segmenter = Segmenter(network, mean=[0.0] * channels, std=[1.0] * channels, scale=scale).at_working_scale()
         segmenter.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizer = make_optimizer(training.optimizer, segmenter, 1e-6, 0.0)
+        optimizer = make_optimizer(training.optimizer, segmenter, 1e-6, 0.0, encoder_rate=training.encoder_rate)
+        encoder = encoder_of(segmenter) if training.frozen_norms else None
         loss_function = make_loss(training.loss, None, 0.0)
         size = working_size(training.crop, scale)
         image_BCHW = torch.rand(views, channels, *size, device=device)
@@ -42,7 +43,10 @@ def step_seconds(training: ResolvedTraining, channels: int, classes: int, device
         def step() -> None:
             optimizer.zero_grad(set_to_none=True)
             with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bf16"):
-                outputs = segmenter.train()(image_BCHW)
+                segmenter.train()
+                if encoder is not None:
+                    encoder.eval()
+                outputs = segmenter(image_BCHW)
             loss = loss_function(outputs[0] if isinstance(outputs, tuple) else outputs, target_BHW)
             loss.backward()  # type: ignore[no-untyped-call]
 

@@ -20,7 +20,7 @@ from maskwright.config import CACHE, Settings, load_recipe
 from maskwright.datasets.samples import Dataset
 from maskwright.errors import RunError, SettingError
 from maskwright.models.segmenter import Segmenter, best_device, make_segmenter
-from maskwright.planning.decisions import UNREAD, ResolvedTraining, Weights
+from maskwright.planning.decisions import ResolvedTraining
 from maskwright.planning.fingerprint import Fingerprint, take_fingerprint
 from maskwright.planning.plan import Plan
 from maskwright.planning.rules import make_plan
@@ -31,10 +31,11 @@ from maskwright.training.faults import check_same, decode_all, readable, refuse_
 from maskwright.training.loop import Status, train
 from maskwright.training.losses import make_loss
 from maskwright.training.memory import keep_freed_memory, refuse_beyond_memory
-from maskwright.training.network import around, describe, statistics
+from maskwright.training.network import around, describe
 from maskwright.training.probe import step_seconds as measured
 from maskwright.training.record import device_name, expected_images, mirrored
 from maskwright.training.split import Say, Splits, split_dataset
+from maskwright.training.start import from_file, from_installed
 from maskwright.training.validation import refuse_unlabelled, validation_samples
 
 GIB = 2**30
@@ -49,6 +50,8 @@ class Prepared:
     data: Path
     val: Path | None
     pretrained: Path | str | None
+    weights: dict[str, Any] | None
+    """What training starts from, as in `run.json`: `from`, `what`, `sha256`, `licence`; None for random weights."""
     fold: int | None
     splits: Splits
     store: Store
@@ -104,33 +107,32 @@ def prepare(
     measures = estimate_time or (settings.training.steps is None and like is None)
     step_seconds = partial(_step_seconds, fingerprint.channels, classes, device) if measures else None
     if pretrained is None:
-        plan = make_plan(settings, fingerprint, given=given, recipe=recipe, step_seconds=step_seconds, like=like)
+        sought = settings if like is None else like.settings
+        start_from = from_installed(sought, fingerprint, store, samples, say)
     else:
-        plan = make_plan(settings, fingerprint, given=given, recipe=recipe, weights=UNREAD, like=like)
+        start_from = from_file(pretrained, settings, fingerprint, splits.training.classes.names, like)
+    plan = make_plan(
+        settings,
+        fingerprint,
+        given=given,
+        recipe=recipe,
+        weights=start_from.weights,
+        head_start=start_from.head_start,
+        step_seconds=step_seconds,
+        like=like,
+    )
     distributed.slots(plan.training.batch)
     asked = plan.training
     refuse_beyond_memory(asked.crop, asked.batch, asked.scale, fingerprint.channels, classes)
-    torch.manual_seed(plan.training.seed)
-    network = describe(plan.training, fingerprint, classes)
-    segmenter = make_segmenter(network)
-    if pretrained is not None:
-        from maskwright.models.pretrained import load_pretrained
-
-        origin = load_pretrained(segmenter.network, pretrained, splits.training.classes.names)
-        say(f"Starting from {pretrained}: {origin.description}")
-        weights = Weights(
-            normalized=statistics(origin, fingerprint) is not None,
-            encoder=origin.kind != "maskwright" and hasattr(segmenter.network, "encoder"),
-        )
-        plan = make_plan(
-            settings, fingerprint, given=given, recipe=recipe, weights=weights, step_seconds=step_seconds, like=like
-        )
-        network = describe(plan.training, fingerprint, classes, origin)
-        segmenter = around(segmenter.network, network)
+    network = describe(plan.training, fingerprint, classes, start_from.moments)
+    segmenter = around(start_from.build(plan.training, fingerprint.channels, classes), network)
+    if not plan.training.from_scratch and start_from.record is not None:
+        say(f"Starting from {start_from.record['from']}: {start_from.record['what']}")
     prepared = Prepared(
         data=data,
         val=val,
         pretrained=pretrained,
+        weights=None if plan.training.from_scratch else start_from.record,
         fold=fold,
         splits=splits,
         store=store,
@@ -183,6 +185,7 @@ def start(
             },
             "settings": settings.to_dict(),
             "pretrained": None if prepared.pretrained is None else str(prepared.pretrained),
+            "weights": prepared.weights,
             "device": device_name(),
             "software": runs.software(),
             "seed": settings.training.seed,
@@ -238,6 +241,7 @@ def resume(
             data=path,
             val=val,
             pretrained=None,
+            weights=content.get("weights"),
             fold=content["data"].get("fold"),
             splits=splits,
             store=store,

@@ -14,6 +14,9 @@ from maskwright.datasets.splits import folds, hold_out, keep_every_class
 
 Say = Callable[[str], None]
 
+FEWEST = 8
+"""Samples below which none is held out: one or none would be, too few to choose by, and each is wanted for training."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Splits:
@@ -71,6 +74,12 @@ def split_dataset(
         validation = dataset.split("val")
         how = f"validation on the {len(validation.samples)} samples of {data / 'val'}"
         return Splits(training=pool, validation=validation, how=how)
+    if training.val_fraction is None and 0 < len(pool.samples) < FEWEST:
+        how = (
+            f"all {len(pool.samples)} samples train and none is held out, since fewer than {FEWEST} are too few to "
+            "validate on: the last weights are kept, and this run makes no claim about how good they are"
+        )
+        return Splits(training=pool, validation=pool.with_samples(()), how=how + left)
     fraction = VAL_FRACTION if training.val_fraction is None else training.val_fraction
     kept, held, how = hold_out(pool.samples, fraction, seed)
     if 0 < len(pool.samples) <= _COUNTED:
