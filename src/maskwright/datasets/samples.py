@@ -17,7 +17,7 @@ from maskwright.datasets.values import THREADS, mask_values
 from maskwright.errors import DataError, SizeMismatchError, UndeclaredValueError, UnreadableFileError, listed
 from maskwright.imaging.decoders import Header
 
-__all__ = ["Dataset", "Pair", "Sample", "Source", "Window", "check_files"]
+__all__ = ["Dataset", "Pair", "Sample", "Source", "Window", "check_files", "proportional"]
 
 _SHOWN = 5
 _EDGE = 4096
@@ -167,6 +167,13 @@ def classes_present(dataset: Dataset) -> dict[str, frozenset[int]]:
 
     with ThreadPoolExecutor(THREADS) as pool:
         return dict(zip((s.id for s in dataset.samples), pool.map(present, dataset.samples), strict=True))
+
+
+def proportional(image: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two sizes (height, width) differ by one factor, of at most 16, within a pixel of rounding."""
+    (h, w), (mh, mw) = image, other
+    factor = mh / h
+    return image != other and 1 / 16 <= factor <= 16 and abs(w * factor - mw) <= max(1.0, factor)
 
 
 def check_files(samples: Sequence[Sample]) -> tuple[tuple[str, ...], int | None]:

@@ -29,10 +29,11 @@ MOST_CHANNELS = 4
 """Length of an axis, first or last, up to which it is that of channels."""
 
 _MASK_NAMES = (
-    "segmentation", "mask", "label", "labels", "groundtruth", "gt", "seg", "annotation", "inst_map", "class_map",
-    "exported_data", "anno", "truth", "y",
+    "segmentation", "mask", "label", "labels", "groundtruth", "gt", "seg", "annotation", "type_map", "class_map",
+    "labelmap", "exported_data", "anno", "truth", "masks", "tumormask", "s", "y", "inst_map",
 )  # fmt: skip
-_IMAGE_NAMES = ("image", "img", "data", "im", "raw", "x", "volume", "i")
+"""Names of arrays that are masks, better ones first: classes before numbers of objects."""
+_IMAGE_NAMES = ("image", "img", "data", "im", "raw", "images", "x", "volume", "i")
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,16 @@ def decode_array(path: Path, kind: str, page: int | None, *, indices: bool) -> R
     return Raster(pixels=np.ascontiguousarray(pixels))
 
 
+def image_and_mask(path: Path, kind: str) -> tuple[str, str] | None:
+    """Names of the arrays of a file that are its image and its mask, equally large; None if it does not hold both."""
+    with _open(path, kind, mask=False) as image, _open(path, kind, mask=True) as mask:
+        if image.name == mask.name or _last(image) not in _IMAGE_NAMES or _last(mask) not in _MASK_NAMES:
+            return None
+        one, other = _axes(image, kind), _axes(mask, kind)
+        alike = (one.pages, one.height, one.width) == (other.pages, other.height, other.width)
+        return (image.name, mask.name) if alike else None
+
+
 def _axes(stored: Stored, kind: str) -> Axes:
     shape = stored.shape
     if kind in ("nifti", "nrrd"):
@@ -160,17 +171,23 @@ def _chosen(arrays: Sequence[Stored], *, mask: bool) -> Stored:
     if not pictures:
         found = ", ".join(f"{one.name} ({_by(one.shape)})" for one in arrays[:5]) or "nothing"
         raise LayoutError(f"it holds no array of two or more axes. Found: {found}")
+    pictures = [one for one in pictures if min(one.shape[-2:]) > 1] or pictures  # lists of names, boxes, centres
     if len(pictures) == 1:
         return pictures[0]
     # A header is asked for without saying what the file is for, so the other names come second.
     for name in (*_MASK_NAMES, *_IMAGE_NAMES) if mask else (*_IMAGE_NAMES, *_MASK_NAMES):
-        named = [one for one in pictures if one.name.rsplit("/", 1)[-1].lower() == name]
+        named = [one for one in pictures if _last(one) == name]
         if named:
             return named[0]
     found = ", ".join(f"{one.name} ({_by(one.shape)})" for one in pictures[:5])
     raise LayoutError(
         f"it holds {len(pictures)} arrays: {found}. Expected one, or one named {_MASK_NAMES[1] if mask else 'image'!r}"
     )
+
+
+def _last(stored: Stored) -> str:
+    """The name of an array without the groups that it lies in."""
+    return stored.name.rsplit("/", 1)[-1].lower()
 
 
 _Opened = tuple[list[Stored], Callable[[], None]]

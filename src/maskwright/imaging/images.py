@@ -175,6 +175,20 @@ def pictures_in(path: Path, *, mask: bool = False) -> int:
         return 0
 
 
+def image_and_mask_in(path: Path) -> tuple[str, str] | None:
+    """Names of the arrays that an array file holds as image and as mask; None where it does not hold both."""
+    try:
+        with path.open("rb") as file:
+            kind = _array_kind(path, file.read(_START))
+        if kind is None:
+            return None
+        from maskwright.imaging.arrays import image_and_mask
+
+        return image_and_mask(path, kind)
+    except Exception:  # reading it as an image says what is wrong with it
+        return None
+
+
 def windowed(header: Header, path: Path, window: Window) -> Header:
     """The header of a window of a picture; raises UnreadableFileError if it reaches beyond."""
     with _explained(path):

@@ -65,23 +65,41 @@ def look(paths: Sequence[Path]) -> Looks:
     shapes: dict[Path, tuple[int, int]] = {}
     channels, colored = 0, False
     for path in chosen:
+        page = _middle_page(path)
         try:
-            shape = images.read_shape(path)
+            shape = images.read_shape(path, page)
             if shape[0] * shape[1] > _LARGEST:
                 continue
             shapes[path] = shape
         except DataError:
             continue
         try:
-            raw = images.read_mask(path)
+            raw = images.read_mask(path, page)
             codes[path] = color_codes(raw).astype(np.int64) if raw.ndim == 3 else raw
             channels, colored = channels or (3 if raw.ndim == 3 else 1), colored or raw.ndim == 3
         except DataError:
             try:
-                channels = channels or images.read_image(path).pixels.shape[2]
+                channels = channels or images.read_image(path, page).pixels.shape[2]
             except DataError:
                 continue
     return Looks(codes, shapes, channels, colored)
+
+
+def _middle_page(path: Path) -> int | None:
+    """Of a stack or volume, the page in its middle; None for one picture."""
+    suffix = images.split_suffix(path.name)[1]
+    if suffix in images.ARRAY_SUFFIXES:
+        pages = images.pictures_in(path)
+    elif suffix.endswith((".tif", ".tiff")):
+        from maskwright.imaging.tiffs import count_pages
+
+        try:
+            pages = count_pages(path)
+        except Exception:  # damaged: opening it says so
+            return None
+    else:
+        return None
+    return pages // 2 if pages > 1 else None
 
 
 def _flat(codes: np.ndarray) -> bool:

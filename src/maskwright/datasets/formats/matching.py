@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskwright.datasets.formats.looks import Looks
-from maskwright.datasets.formats.naming import IMAGE_WORDS, MASK_WORDS, WILD, Series
+from maskwright.datasets.formats.naming import IMAGE_WORDS, MASK_WORDS, WILD, Series, split_of
+from maskwright.datasets.samples import proportional
 
 _ENOUGH = 0.5
 """Fraction of a series that has to have partners in the other."""
@@ -23,7 +24,7 @@ class Match:
     pairs: Mapping[Path, tuple[Path, ...]]
     """Masks of each image: one, or one for each object."""
     gone: Counter[str]
-    """Words of the image's name that the mask's lacks."""
+    """Words of the image's name that the mask's lacks; those of splits do not count."""
     come: Counter[str]
     """Words of the mask's name that the image's lacks."""
 
@@ -43,7 +44,7 @@ class Match:
     @property
     def rule(self) -> tuple[object, ...]:
         """What changes from image to mask, the same for all splits and scenes."""
-        words = (tuple(sorted(part.items())) for part in (self.gone, self.come))
+        words = (tuple(sorted(part)) for part in (self.gone, self.come))
         return (*words, self.images.suffix, self.masks.suffix)
 
 
@@ -74,6 +75,7 @@ def _match(images: Series, masks: Series) -> Match | None:
         (images.full_numbers(), masks.full_numbers()),
         (images.numbers(), masks.full_numbers()),
         (images.full_numbers(), masks.numbers()),
+        (images.whole_names(), masks.whole_names()),
     ):
         if own is None or other is None:
             continue
@@ -93,9 +95,13 @@ def _match(images: Series, masks: Series) -> Match | None:
 
 
 def _made(images: Series, masks: Series, pairs: Mapping[Path, tuple[Path, ...]]) -> Match:
-    return Match(
-        images=images, masks=masks, pairs=pairs, gone=images.words - masks.words, come=masks.words - images.words
-    )
+    own, others = images.words, masks.words
+    return Match(images=images, masks=masks, pairs=pairs, gone=_without(own, others), come=_without(others, own))
+
+
+def _without(words: Counter[str], others: Counter[str]) -> Counter[str]:
+    """Words that the others lack; how often a word occurs does not count, since folders repeat what files are named."""
+    return Counter({word: count for word, count in words.items() if word not in others and split_of(word) is None})
 
 
 def _may_be_masks(series: Series, looks: Looks) -> bool:
@@ -104,16 +110,19 @@ def _may_be_masks(series: Series, looks: Looks) -> bool:
 
 
 def _surely_masks(series: Series, looks: Looks) -> bool:
-    """Whether these cannot be the images: they look like masks, and nothing names them images."""
-    return looks.masklike and (bool(set(series.words) & MASK_WORDS) or not set(series.words) & IMAGE_WORDS)
+    """Whether these cannot be the images: they look like masks, and nothing names them images.
+
+    Dark micrographs have flat regions too, of far more values than a mask.
+    """
+    words = set(series.words)
+    return looks.masklike and (bool(words & MASK_WORDS) or not (words & IMAGE_WORDS or looks.soft))
 
 
 def _sizes_agree(match: Match, looks: Mapping[int, Looks]) -> bool:
-    """Whether images and masks that were both opened are equally large, or by one whole factor."""
+    """Whether images and masks that were both opened are equally large, or one of them by one factor."""
     own, other = looks[id(match.images)].shapes, looks[id(match.masks)].shapes
-    for image, masks in match.pairs.items():
-        if image in own and masks[0] in other:
-            (h, w), (mh, mw) = own[image], other[masks[0]]
-            if (h, w) != (mh, mw) and not (h % mh == 0 and w % mw == 0 and h // mh == w // mw):
-                return False
-    return True
+    return all(
+        own[image] == other[masks[0]] or proportional(own[image], other[masks[0]])
+        for image, masks in match.pairs.items()
+        if image in own and masks[0] in other
+    )

@@ -1,8 +1,9 @@
 """How files are named: names taken apart into words that tell roles, and the pieces that number them.
 
-A file's place below the data folder is cut at separators, and between letters and digits:
+A file's place below the data folder is cut at separators, between letters and digits, and where small letters turn to
+capitals:
 
-    train/Ground Truth/im0012_mask.png   ->   words: train | ground truth | im * mask     numbers: 12
+    train/GroundTruth/im0012_mask.png   ->   words: train | ground truth | im * mask     numbers: 12
 
 Words that many files share are kept; digits, and words that few files have, become a wildcard with what stood there as
 a piece of the file's number. Files with the same words and type are one *series*; a series and another are each other's
@@ -16,7 +17,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,7 +41,7 @@ MASK_WORDS = frozenset(
     {
         "mask", "masks", "label", "labels", "gt", "gts", "truth", "groundtruth", "annotation", "annotations",
         "annot", "annots", "anno", "ann", "seg", "segs", "segmentation", "segmentations", "segmented", "target",
-        "targets", "manual", "lab", "lbl", "labelled", "labeled", "labelid", "trimap", "trimaps", "semantic",
+        "targets", "manual", "lab", "ground", "lbl", "labelled", "labeled", "labelid", "trimap", "trimaps", "semantic",
         "semantics", "parsing", "parse", "y", "observer", "ho", "expert", "approved", "class", "classes", "roi",
         "matte",
     }
@@ -48,7 +49,7 @@ MASK_WORDS = frozenset(
 OTHER_WORDS = frozenset(
     {
         "depth", "dsm", "dem", "ndsm", "dtm", "disp", "disparity", "thermal", "ir", "infrared", "nir", "flow",
-        "edge", "edges", "boundary", "boundaries", "instance", "instances", "overlay", "overlays",
+        "edge", "edges", "boundary", "boundaries", "instance", "instances", "inst", "overlay", "overlays",
         "visualization", "visualizations", "vis", "colormap", "colormaps", "preview", "superpixel",
         "superpixels", "fov", "probability", "probabilities", "uncertainty", "prediction", "predictions",
         "pred",
@@ -59,8 +60,12 @@ SPLIT_WORDS: Mapping[str, str] = {
     **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
     **dict.fromkeys(("test", "testing", "tst", "ts"), "test"),
 }
-_KNOWN = IMAGE_WORDS | MASK_WORDS | OTHER_WORDS | set(SPLIT_WORDS)
+ORDINALS = frozenset({"st", "nd", "rd"})
+"""After a digit, they tell observers apart: `_1stHO`, `2nd_manual`."""
+_KNOWN = IMAGE_WORDS | MASK_WORDS | OTHER_WORDS | ORDINALS | set(SPLIT_WORDS)
 _PIECES = re.compile(r"\d+|[^\W\d_]+")
+_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+"""Where a word begins inside of others: labelIds, RGBImages."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,12 @@ class Series:
                     return {key: path for key, (_, _, path) in zip(keys, self.files, strict=True)}
         return None
 
+    def whole_names(self) -> dict[tuple[str, ...], Path] | None:
+        """As `numbers`, with all pieces of the name, those too that are the same in all files of this series."""
+        keys = [tuple(_plain(piece) for piece in name) for _, name, _ in self.files]
+        paths = [path for _, _, path in self.files]
+        return dict(zip(keys, paths, strict=True)) if len(set(keys)) == len(keys) else None
+
     def full_numbers(self) -> dict[tuple[str, ...], Path] | None:
         """As `numbers`, always with the pieces of folders; None if they do not tell the files apart."""
         keys = [tuple(map(_plain, one)) for one in _varying([folders + name for folders, name, _ in self.files])]
@@ -147,12 +158,16 @@ def listing(root: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> list[Named
     return sorted(found, key=lambda file: natural(str(file.path)))
 
 
-def series_of(files: list[Named]) -> list[Series]:
-    """The series that files make, larger ones first."""
+def series_of(files: Sequence[Named], numbers: frozenset[str] = frozenset()) -> list[Series]:
+    """The series that files make, larger ones first.
+
+    Words in `numbers` are parts of the number, unless their meaning is known.
+    """
     shared = Counter(word for file in files for part in {*file.folders, file.name} for word in set(part))
     least = max(3.0, math.sqrt(len(files)))
     while True:
         kept = _KNOWN | {word for word, count in shared.items() if count >= least and not word.isdigit()}
+        kept -= numbers - _KNOWN
         made: dict[tuple[object, ...], Series] = {}
         for file in files:
             folders = [_wild(part, kept) for part in file.folders]
@@ -178,7 +193,7 @@ def _folders(folder: Path, parts: tuple[tuple[str, ...], ...]) -> Iterator[tuple
 
 
 def _taken_apart(name: str) -> tuple[str, ...]:
-    return tuple(_PIECES.findall(unicodedata.normalize("NFC", name).casefold()))
+    return tuple(_PIECES.findall(_CAPITAL.sub(" ", unicodedata.normalize("NFC", name)).casefold()))
 
 
 def _wild(part: tuple[str, ...], kept: set[str] | frozenset[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

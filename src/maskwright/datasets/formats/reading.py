@@ -32,6 +32,8 @@ class Reading:
     """Series that the rule does not read, as notes."""
     doubtful: bool = False
     """Whether only numbers agree, and the words that differ name neither images nor masks."""
+    lossy: bool = False
+    """Whether the masks were compressed or smoothed."""
     names: tuple[str, ...] = ()
     """Names of classes that file names tell, background first; none where values tell."""
 
