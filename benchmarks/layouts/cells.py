@@ -8,6 +8,7 @@ import numpy as np
 from benchmarks.layouts.drawing import (
     Truth,
     binary,
+    cells,
     colours,
     grey,
     junk,
@@ -76,7 +77,7 @@ def bids(root: Path) -> Truth:
 
 def science_bowl(root: Path) -> Truth:
     """Data Science Bowl 2018: stage1_train/ID/images/ID.png, a mask for each nucleus, run lengths, stage1_test."""
-    pairs = scenes(4)
+    pairs = [cells(index) for index in range(4)]
     for index, (image, mask) in enumerate(pairs):
         name = f"00071198d059ba7f5914a526d124d28e6d010c92466da21d4a04cd541336255{index}"
         home = root / f"stage1_train/{name}"
@@ -105,7 +106,7 @@ def bbbc005(root: Path) -> Truth:
 def bbbc039(root: Path) -> Truth:
     """BBBC039: images/x_s1_w1051DAA7C.tif (16 bit), masks/x.png with objects in bands, metadata/training.txt."""
     pairs = []
-    for index, (image, mask) in enumerate(scenes(6)):
+    for index, (image, mask) in enumerate([cells(index) for index in range(6)]):
         stem = f"IXMtest_A02_s{index + 1}_w1051DAA7C-7042-435F-99F0-1E847D9B42C{index}"
         flat = image.mean(2).astype(np.uint16) * 16
         put(root / f"images/{stem}.tif", flat)
@@ -164,7 +165,7 @@ def consep(root: Path) -> Truth:
 def cell_tracking(root: Path) -> Truth:
     """Cell Tracking Challenge: 01/t000.tif, 01_GT/SEG/man_seg000.tif for some frames, 01_GT/TRA, 02 the same."""
     pairs = []
-    for index, (image, mask) in enumerate(scenes(8)):
+    for index, (image, mask) in enumerate([cells(index) for index in range(8)]):
         video, frame = f"0{index // 4 + 1}", index % 4
         put(root / f"DIC-C2DH-HeLa/{video}/t{frame:03}.tif", grey(image))
         put(root / f"DIC-C2DH-HeLa/{video}_GT/TRA/man_track{frame:03}.tif", numbered(np.roll(mask, 3, 0)))

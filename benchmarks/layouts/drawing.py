@@ -52,6 +52,19 @@ def scene(seed: int, classes: int = 2, size: tuple[int, int] = (56, 72)) -> Pair
     return np.clip(image, 0, 255).astype(np.uint8), mask
 
 
+def cells(seed: int) -> Pair:
+    """A picture of many small round things that do not touch, more or fewer in each, and where they are."""
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((56, 72), np.uint8)
+    y, x = np.mgrid[:56, :72]
+    places = [(cy, cx) for cy in range(8, 50, 13) for cx in range(8, 66, 13)]
+    for place in rng.permutation(len(places))[: 6 + 3 * (seed % 4)]:
+        cy, cx = places[int(place)]
+        mask[(y - cy) ** 2 + (x - cx) ** 2 < rng.integers(3, 6) ** 2] = 1
+    image = GREYS[mask] + rng.normal(0, 6, (56, 72, 3)) + 3 * (seed % 7)
+    return np.clip(image, 0, 255).astype(np.uint8), mask
+
+
 def scenes(count: int, classes: int = 2, first: int = 0) -> list[Pair]:
     """Several of them."""
     return [scene(first + index, classes) for index in range(count)]

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from benchmarks.layouts.drawing import (
     Truth,
+    cells,
     colours,
     grey,
     junk,
@@ -246,7 +247,7 @@ def instruments(root: Path) -> Truth:
 
 def bins(root: Path) -> Truth:
     """WISDOM for robots: color_ims/image_000000.png, depth_ims, modal_segmasks with a number for each object."""
-    pairs = scenes(6)
+    pairs = [cells(index) for index in range(6)]
     for index, (image, mask) in enumerate(pairs):
         home = root / "wisdom/wisdom-real/high-res"
         put(home / f"color_ims/image_{index:06}.png", image)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from benchmarks.layouts.drawing import (
     Truth,
+    cells,
     colours,
     grey,
     numbered,
@@ -70,7 +71,7 @@ def phenobench(root: Path) -> Truth:
 
 def leaf_counting(root: Path) -> Truth:
     """CVPPP leaves: A1/plant001_rgb.png, _label.png with a number for each leaf, _fg.png, _centers.png."""
-    pairs = scenes(6)
+    pairs = [cells(index) for index in range(6)]
     for index, (image, mask) in enumerate(pairs):
         home = root / f"CVPPP2017_LSC_training/training/A{index // 3 + 1}"
         put(home / f"plant{index + 1:03}_rgb.png", image)

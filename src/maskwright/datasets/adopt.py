@@ -15,7 +15,7 @@ from pathlib import Path
 
 from maskwright import runs
 from maskwright.datasets.classes import CLASSES_FILE, ClassTable
-from maskwright.datasets.formats import find_layout
+from maskwright.datasets.formats import divided, find_layout
 from maskwright.datasets.formats.infer import readings
 from maskwright.datasets.formats.layout import Layout
 from maskwright.datasets.formats.reading import Reading
@@ -70,16 +70,21 @@ def adopt(root: Path, number: int, out: Path | None = None) -> Adopted:
     """
     home = out or root
     layout = _as_it_lies(root) if number == 1 else None
+    samples: Sequence[Sample]
     if layout is None:
-        what, samples, names = _reading(root, number)
+        chosen = _reading(root, number)
+        what, samples, names = chosen.what, chosen.samples, chosen.names
+        parts = divided(chosen.layout(root)).samples
     else:
         layered = any(isinstance(sample.mask, Layered) for sample in layout.samples)
         names = layout.classes.names if layered and layout.classes is not None else ()
-        what, samples = layout.notes[0], layout.samples
+        what, samples, parts = layout.notes[0], _whole(layout.samples), layout.samples
     manifest, table = home / MANIFEST, home / CLASSES_FILE
     # A labels folder says that 255 is unlabelled; a manifest does not, so that the table may say what it is.
     in_labels = layout is not None and layout.unlabelled_255
     needed = [manifest] if layout is None or out is not None or in_labels else []
+    if layout is not None and not needed:
+        table = layout.table_place
     declared = _declared(layout)
     if not names and (declared is None or out is not None):
         needed.append(table)
@@ -92,7 +97,7 @@ def adopt(root: Path, number: int, out: Path | None = None) -> Adopted:
             )
     classes, remains = declared, ""
     if table in needed and declared is None:
-        masks = [sample.mask for sample in samples if sample.mask is not None]
+        masks = [sample.mask for sample in parts if sample.mask is not None]
         counts = count_masks(masks)
         found, ignored, _ = without_nodata(merged(counts), declared_nodata(masks))
         beside = fitting_table([root, masks[0].path.parent, masks[0].path.parent.parent], found)
@@ -110,6 +115,19 @@ def adopt(root: Path, number: int, out: Path | None = None) -> Adopted:
     return Adopted(what, len(samples), written, classes, remains)
 
 
+def _whole(samples: Sequence[Sample]) -> Sequence[Sample]:
+    """Samples without their pages and windows: a manifest has a row for each file."""
+    if all(sample.image.page is None and sample.image.window is None for sample in samples):
+        return samples
+    found: dict[Path, Sample] = {}
+    for sample in samples:
+        mask = None if sample.mask is None else replace(sample.mask, page=None, window=None)
+        group = None if sample.group == sample.id.rsplit("-", 1)[0] else sample.group
+        whole = replace(sample, image=replace(sample.image, page=None, window=None), mask=mask, group=group)
+        found.setdefault(sample.image.path, whole)
+    return list(found.values())
+
+
 def _as_it_lies(root: Path) -> Layout | None:
     """The layout, where pairing is not what was refused."""
     try:
@@ -125,8 +143,8 @@ def _declared(layout: Layout | None) -> ClassTable | None:
     return layout.classes if layout.table is None else ClassTable.load(layout.table)
 
 
-def _reading(root: Path, number: int) -> tuple[str, Sequence[Sample], Sequence[str]]:
-    found: list[Reading] = readings(root)
+def _reading(root: Path, number: int) -> Reading:
+    found = readings(root)
     if not 1 <= number <= len(found):
         have = f"{len(found)} readings" if found else "no reading"
         raise DataError(
@@ -134,8 +152,7 @@ def _reading(root: Path, number: int) -> tuple[str, Sequence[Sample], Sequence[s
             remedy=f"Look at what `maskwright check {root}` proposes.",
             file=root,
         )
-    chosen = found[number - 1]
-    return chosen.what, chosen.samples, chosen.names
+    return found[number - 1]
 
 
 def _csv(samples: Sequence[Sample], names: Sequence[str], home: Path) -> str:

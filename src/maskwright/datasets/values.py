@@ -74,8 +74,9 @@ def number_objects(counts: Sequence[MaskCounts]) -> bool:
     told = [one for one in counts if one.numbered is not None]
     if len(told) < 2 or not all(one.numbered for one in told):
         return False
-    highest = {max(value for value in one.values if isinstance(value, int)) for one in told}
-    return len(highest) > 1 and max(highest) >= _MANY_OBJECTS
+    # Of colours with numbers in one band, each is a number, and black is none.
+    highest = {len([value for value in one.values if value not in (0, "#000000", NO_LABEL)]) for one in told}
+    return len(highest) > 1 and (max(highest) >= _MANY_OBJECTS or len(highest) > 2)
 
 
 def two_encodings(counts: Sequence[MaskCounts]) -> tuple[list[str], list[str]]:
@@ -201,7 +202,15 @@ def _counts(mask: Source) -> MaskCounts:
     values: dict[Value, tuple[int, int]] = {
         color_name(value) if raw.ndim == 3 else value: (pixels, inner) for value, pixels, inner in rows
     }
-    return MaskCounts(mask.path.name, values, None if raw.ndim == 3 else are_numbers(raw, present))
+    return MaskCounts(mask.path.name, values, _numbered(raw, present))
+
+
+def _numbered(raw: np.ndarray, present: np.ndarray) -> bool | None:
+    """As `are_numbers`, of a colour mask too whose colours differ in one band only: it may hold numbers in that one."""
+    if raw.ndim == 2:
+        return are_numbers(raw, present)
+    bands = [band for band in np.moveaxis(raw, 2, 0) if band.any()]
+    return are_numbers(bands[0], np.unique(bands[0])) if len(bands) == 1 else None
 
 
 def are_numbers(raw: np.ndarray, present: np.ndarray) -> bool | None:
@@ -357,9 +366,8 @@ def _undecided(
 
 def numbered_objects(found: Mapping[Value, Found], folder: Path, place: Path, root: Path) -> ClassTableError:
     """The refusal of values that number the objects of each image."""
-    highest = max(value for value in found if isinstance(value, int))
     return ClassTableError(
-        f"{folder} holds the values 0 to {highest}, which seem to number the objects (instances) of each image: they "
+        f"{folder} holds the values {_words(list(found))}, which seem to number the objects (instances) of each image: they "
         "run from 1 without a gap, up to another number in each image, and each is one region.",
         expected="Expected one value for each class.",
         remedy=f"To make all objects one class:\n  maskwright adopt {shlex.quote(str(root))} --as 1\n"
@@ -370,10 +378,12 @@ def numbered_objects(found: Mapping[Value, Found], folder: Path, place: Path, ro
 
 def one_class_of(found: Mapping[Value, Found]) -> ClassTable:
     """Background, and all numbered objects as foreground."""
-    numbers = tuple(value for value in found if value not in (0, NO_LABEL))
+    colored = any(isinstance(value, str) for value in found)
+    nothing: Value = "#000000" if colored else 0
+    numbers = tuple(value for value in found if value not in (nothing, NO_LABEL))
     return ClassTable(
         classes=(
-            LabelClass(name="background", color=default_color(0, "background"), values=(0,)),
+            LabelClass(name="background", color=default_color(0, "background"), values=(nothing,)),
             LabelClass(name="foreground", color=default_color(1, "foreground"), values=numbers),
         )
     )

@@ -15,7 +15,8 @@ import numpy as np
 from maskwright.datasets.classes import NO_CLASSES, UNLABELLED, ClassTable, Value
 from maskwright.datasets.formats.detect import FORMATS, Listing, read_with
 from maskwright.datasets.formats.folder import child, contents, unknown
-from maskwright.datasets.formats.layout import Layout, has_table, may_be_parts
+from maskwright.datasets.formats.layout import Layout, folders_in, has_table, may_be_parts
+from maskwright.datasets.formats.pairing import is_image
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.samples import Dataset, Source, check_files
 from maskwright.datasets.values import (
@@ -34,7 +35,7 @@ from maskwright.datasets.values import (
 from maskwright.errors import ClassTableError, DataError, EmptyDataError, PairingError
 from maskwright.outputs import RECORD, holds_outputs, is_own
 
-__all__ = ["FORMATS", "Layout", "find_layout", "open_dataset"]
+__all__ = ["FORMATS", "Layout", "divided", "find_layout", "open_dataset"]
 
 _MASKS_JUDGED = 8
 """Masks looked at to see whether a run's table fits, before all are."""
@@ -58,25 +59,14 @@ def find_layout(root: Path, *, masks: bool = True, problems: list[Problem] | Non
     DataError
         No reader knows the place, or the one that does says what is wrong with it.
     """
-    listing = Listing(root)
     noted: list[Problem] | None = None if problems is None else []
-    layout: Layout | None = None
-    refusal: DataError | None = None
-    by_names = True
-    for row in FORMATS:
-        if not row.claims(listing):
-            continue
-        try:
-            layout = read_with(row)(root, masks=masks, problems=noted)
-        except DataError as error:
-            how_files_lie = type(error) in (DataError, EmptyDataError, PairingError)
-            if not how_files_lie or (error.file is not None and error.file.is_file()):
-                raise
-            # What a list or an annotation file declares, and what may be meant in two ways, is not guessed anew.
-            refusal, by_names = error, row.module == "folder" and type(error) is not DataError
-            break
-        if layout is not None:
-            break
+    layout, refusal, by_names = _of_a_format(root, masks=masks, problems=noted)
+    inner = _only_folder(root)
+    if layout is None and refusal is None and inner is not None:
+        # An archive unpacks into a folder of its own.
+        layout, refusal, by_names = _of_a_format(inner, masks=masks, problems=noted)
+        if layout is not None and layout.format == "folder" and _is_doubtful(layout, noted):
+            layout, noted = None, None if problems is None else []
     refusal = refusal or unknown(root)
     if masks and root.is_dir() and (layout is None or _is_doubtful(layout, noted)):
         layout, noted = _inferred(root, layout, refusal, noted, certain=by_names)
@@ -85,7 +75,36 @@ def find_layout(root: Path, *, masks: bool = True, problems: list[Problem] | Non
     _refuse_predictions(layout)
     if problems is not None:
         problems += noted or []
-    return _divided(layout, problems)
+    return divided(layout, problems)
+
+
+def _of_a_format(
+    root: Path, *, masks: bool, problems: list[Problem] | None
+) -> tuple[Layout | None, DataError | None, bool]:
+    """The layout of the first format that knows the place, or its refusal, and whether names may be asked instead."""
+    listing = Listing(root)
+    for row in FORMATS:
+        if not row.claims(listing):
+            continue
+        try:
+            layout = read_with(row)(root, masks=masks, problems=problems)
+        except DataError as error:
+            how_files_lie = type(error) in (DataError, EmptyDataError, PairingError)
+            if not how_files_lie or (error.file is not None and error.file.is_file()):
+                raise
+            # What a list or an annotation file declares, and what may be meant in two ways, is not guessed anew.
+            return None, error, row.module == "folder" and type(error) is not DataError
+        if layout is not None:
+            return layout, None, True
+    return None, None, True
+
+
+def _only_folder(root: Path) -> Path | None:
+    """The one folder of a place that holds no image itself; None where there are more."""
+    if not root.is_dir():
+        return None
+    names = [name for name in folders_in(root) if not name.startswith("__")]
+    return root / names[0] if len(names) == 1 and not any(map(is_image, root.iterdir())) else None
 
 
 def _refuse_predictions(layout: Layout) -> None:
@@ -136,7 +155,7 @@ def _inferred(
     )
 
 
-def _divided(layout: Layout, problems: list[Problem] | None) -> Layout:
+def divided(layout: Layout, problems: list[Problem] | None = None) -> Layout:
     """Samples of stacks and large rasters in parts."""
     if not any(may_be_parts(sample.image) for sample in layout.samples):
         return layout

@@ -163,6 +163,8 @@ def _split_homes(root: Path, *, masks: bool) -> list[_Part]:
     images = _images_folder(root)
     if images is None:
         return parts
+    if parts and _are_copies(images, [part.images for part in parts]):
+        return parts
     if parts:
         both = ", ".join(str(part.home) for part in parts)
         raise DataError(
@@ -174,6 +176,16 @@ def _split_homes(root: Path, *, masks: bool) -> list[_Part]:
     ):
         return []
     return [_home(root, None, masks=masks)]
+
+
+def _are_copies(folder: Path, others: Sequence[Path]) -> bool:
+    """Whether all images of a folder lie in others too, with the same names and sizes in bytes."""
+
+    def files(place: Path) -> set[tuple[str, int]]:
+        return {(path.name, path.stat().st_size) for path in place.iterdir() if is_image(path)}
+
+    own = files(folder)
+    return bool(own) and own <= set().union(*map(files, others))
 
 
 def _home(home: Path, split: str | None, *, masks: bool) -> _Part:
@@ -260,6 +272,8 @@ def _contested(root: Path, parts: Sequence[_Part]) -> bool:
         > 2 * read
     ):
         return True  # of several splits, only those with common names were found
+    if _more_of_them(root, parts):
+        return True
     for part in parts:
         if part.masks is None or plain(part.masks.name) in ("masks", "labels") or part.home != part.masks.parent:
             continue
@@ -269,6 +283,14 @@ def _contested(root: Path, parts: Sequence[_Part]) -> bool:
         if any(sum(map(is_image, other.iterdir())) >= images > 0 for other in others):
             return True
     return False
+
+
+def _more_of_them(root: Path, parts: Sequence[_Part]) -> bool:
+    """Whether folders that are passed over are called as those of images, and a number: imgs2 beside imgs."""
+    read = {path.name for part in parts for path in (part.home, part.images, part.masks) if path and path != root}
+    images = {plain(part.images.name) for part in parts}
+    others = [plain(name) for name in folders_in(root) if name not in read]
+    return any(name.rstrip("0123456789") in images and name not in images for name in others)
 
 
 def _read_part(part: _Part, *, masks: bool, problems: list[Problem] | None) -> tuple[list[Sample], list[str]] | None:

@@ -1,6 +1,6 @@
 """Split text files: train.txt, val.txt and test.txt name the images of each split, line by line.
 
-    DATA/train.txt  val.txt  test.txt   or in DATA/splits, DATA/lists, DATA/ImageSets, DATA/ImageSets/Segmentation
+    DATA/train.txt  val.txt  test.txt   or in DATA/splits, lists, metadata, ImageSets, ImageSets/Segmentation
 
 A line is a stem or a file name, of an image in DATA/images with its mask in DATA/masks (and the other names that
 `formats.folder` knows); or an image and its mask, with a blank, tab or comma between them, as in the lists of SegNet:
@@ -26,7 +26,7 @@ from maskwright.datasets.samples import Sample, Source
 from maskwright.errors import DataError, EmptyDataError, PairingError, listed
 from maskwright.imaging.images import IMAGE_SUFFIXES
 
-_PLACES = (".", "splits", "lists", "ImageSets/Segmentation", "ImageSets")
+_PLACES = (".", "splits", "lists", "metadata", "ImageSets/Segmentation", "ImageSets")
 _ENDINGS = "|".join(suffix[1:] for suffix in sorted(IMAGE_SUFFIXES))
 _PAIR = re.compile(rf"(.+?\.(?:{_ENDINGS}))(?:\s*[,;]\s*|\s+)(.+?\.(?:{_ENDINGS}))", re.IGNORECASE)
 

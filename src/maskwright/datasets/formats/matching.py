@@ -35,6 +35,11 @@ class Match:
         return sum(count for words in (self.gone, self.come) for word, count in words.items() if word not in known)
 
     @property
+    def distance(self) -> tuple[int, bool]:
+        """How far the names of images and masks are apart: strange words, and whether only one is in a split."""
+        return self.strange, self.images.split() != self.masks.split()
+
+    @property
     def doubtful(self) -> bool:
         """Whether names exchange a word for one that does not name masks."""
         gone = {word for word in self.images.name if word != WILD} - set(self.masks.name)
@@ -61,8 +66,8 @@ def matches(series: Sequence[Series], looks: Mapping[int, Looks]) -> list[Match]
             if (match := _match(images, masks)) is not None and _sizes_agree(match, looks)
         ]
         if candidates:
-            nearest = min(match.strange for match in candidates)
-            found += [match for match in candidates if match.strange == nearest]
+            nearest = min(match.distance for match in candidates)
+            found += [match for match in candidates if match.distance == nearest]
     return found
 
 

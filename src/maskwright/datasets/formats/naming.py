@@ -52,7 +52,8 @@ OTHER_WORDS = frozenset(
         "edge", "edges", "boundary", "boundaries", "instance", "instances", "inst", "overlay", "overlays",
         "visualization", "visualizations", "vis", "colormap", "colormaps", "preview", "superpixel",
         "superpixels", "fov", "probability", "probabilities", "uncertainty", "prediction", "predictions",
-        "pred",
+        "pred", "track", "tracks", "tra", "marker", "markers", "center", "centers", "centre", "centres", "contour",
+        "contours", "skeleton", "skeletons",
     }
 )  # fmt: skip
 SPLIT_WORDS: Mapping[str, str] = {

@@ -120,6 +120,7 @@ def by_rank(rules: Sequence[Rule]) -> list[Rule]:
         named = bool(rule.words & MASK_WORDS) - 2 * bool(rule.come & OTHER_WORDS)
         finer = sum(_is_finer(rule, other) for other in rules if other is not rule)
         return (
+            2 * len(rule.pairs) < most,
             -named,
             not rule.words & _SEMANTIC,
             len(rule.pairs) < _COVERS * most,
