@@ -129,7 +129,7 @@ def drone(root: Path) -> Truth:
 
 
 def drone_original(root: Path) -> Truth:
-    """ICG drone: training_set/images/000.jpg, training_set/gt/semantic/label_images/000.png in colours, boxes beside."""
+    """ICG drone: training_set/images/000.jpg, training_set/gt/semantic/label_images in colours, boxes beside."""
     pairs = scenes(5, 3)
     for index, (image, mask) in enumerate(pairs):
         put(root / f"training_set/images/{index * 3:03}.jpg", image)
@@ -244,8 +244,8 @@ def satellite_soft(root: Path) -> Truth:
     pairs = []
     for index in range(6):
         image, mask = scene(index, size=(120, 120))
-        mask[:] = 0
-        mask[:, 30 + 5 * index : 60 + 5 * index] = 1
+        rows, columns = np.mgrid[:120, :120]
+        mask[:] = np.abs(columns - 40 - 5 * index - 0.3 * rows) < 9 + 2 * index
         image = np.clip(GREYS[mask] + np.random.default_rng(index).normal(0, 6, (120, 120, 3)), 0, 255).astype(np.uint8)
         put(root / f"training/images/satImage_{index + 1:03}.png", image)
         soft = Image.fromarray(mask * 237).filter(ImageFilter.GaussianBlur(0.6))

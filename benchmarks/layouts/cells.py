@@ -213,7 +213,12 @@ def monuseg(root: Path) -> Truth:
         stem = f"TCGA-{('18', '21', '38', '49')[index]}-5592-01Z-00-DX1"
         put(root / f"MoNuSeg 2018 Training Data/Tissue Images/{stem}.tif", image)
         corners = "".join(f'<Vertex X="{x}" Y="{y}" Z="0"/>' for x, y in ((12, 10), (40, 10), (40, 30), (12, 30)))
-        content = f'<?xml version="1.0"?><Annotations MicronsPerPixel="0.252"><Annotation Id="1" Name="" ReadOnly="0" Type="4" LineColor="255"><Attributes><Attribute Name="Description" Id="0" Value=""/></Attributes><Regions><RegionAttributeHeaders/><Region Id="1" Type="0" Zoom="1" Selected="0"><Attributes/><Vertices>{corners}</Vertices></Region></Regions><Plots/></Annotation></Annotations>'
+        content = (
+            '<?xml version="1.0"?><Annotations MicronsPerPixel="0.252"><Annotation Id="1" Name="" ReadOnly="0" '
+            'Type="4" LineColor="255"><Attributes><Attribute Name="Description" Id="0" Value=""/></Attributes>'
+            '<Regions><RegionAttributeHeaders/><Region Id="1" Type="0" Zoom="1" Selected="0"><Attributes/>'
+            f"<Vertices>{corners}</Vertices></Region></Regions><Plots/></Annotation></Annotations>"
+        )
         text(root / f"MoNuSeg 2018 Training Data/Annotations/{stem}.xml", content)
         pairs.append((image, mask))
     return Truth(pairs)

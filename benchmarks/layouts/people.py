@@ -68,7 +68,7 @@ def clothing(root: Path) -> Truth:
 
 
 def celeba_whole(root: Path) -> Truth:
-    """CelebAMask-HQ as it is: masks of half the size, eyes that lie in the skin, parts missing, two folders of masks."""
+    """CelebAMask-HQ as it is: masks of half the size, eyes that lie in the skin, parts missing, two folders."""
     pairs = []
     for index in range(6):
         _, half = scene(index, size=(32, 40))
@@ -121,7 +121,7 @@ def portraits(root: Path) -> Truth:
 
 
 def clothing_kaggle(root: Path) -> Truth:
-    """Clothing on Kaggle: png_images/IMAGES/img_0001.png, png_masks/MASKS/seg_0001.png, the same as JPEG, labels.csv."""
+    """Clothing on Kaggle: png_images/IMAGES/img_0001.png, png_masks/MASKS/seg_0001.png, and the same as JPEG."""
     pairs = scenes(5, 3)
     for index, (image, mask) in enumerate(pairs):
         for kind, ending in (("png", "png"), ("jpeg", "jpeg")):

@@ -14,8 +14,10 @@ from typing import Any
 
 from maskwright import runs
 from maskwright.check import contents, leaks, mask_values, misalignment, outliers, pictures, scan_result
+from maskwright.check.agreement import Agreement, Overlaps, agreements, overlaps
 from maskwright.check.class_table import declared_table, settle
 from maskwright.check.pictures import Draw
+from maskwright.check.place import claim
 from maskwright.check.scan import scan
 from maskwright.check.scan_result import ScanResult
 from maskwright.datasets.classes import UNLABELLED, ClassTable, Value
@@ -185,6 +187,10 @@ class Audit:
     """Errors first."""
     notes: tuple[str, ...]
     """What was found and assumed, to be shown."""
+    agreements: tuple[Agreement, ...] = ()
+    """How well further observers agree with the masks that are used."""
+    overlaps: Overlaps | None = None
+    """Where masks of one class each overlap."""
 
     @property
     def errors(self) -> int:
@@ -235,6 +241,8 @@ class Audit:
                 }
                 for index, item in enumerate(self.scanned.table.classes)
             ],
+            "raters": [one.to_json() for one in self.agreements],
+            "overlaps": None if self.overlaps is None else self.overlaps.to_json(),
             "notes": list(self.notes),
         }
 
@@ -283,12 +291,17 @@ def audit(
         settled=settled,
         home=layout.table or layout.table_place,
     )
+    agreed = agreements(layout, settled.table) if settled.certain else ()
+    common = overlaps(layout.samples, settled.table) if settled.certain else None
+    told = [one.told() for one in agreed] + ([common.told()] if common is not None else [])
     return Audit(
         root=root,
         layout=layout,
         scanned=scanned,
         problems=find_problems(scanned, problems),
-        notes=(*layout.notes, settled.note),
+        notes=(*layout.notes, settled.note, *told),
+        agreements=agreed,
+        overlaps=common,
     )
 
 
@@ -298,14 +311,17 @@ def check(
     *,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    overwrite: bool = False,
 ) -> Audit:
     """Audit a data set and write `check.html` and `check.json` into the folder `out`, where the cache is kept too.
 
-    Arguments and errors are those of `audit`; RunError if another check is writing there.
+    Arguments and errors are those of `audit`; RunError if another check is writing there, OutputError if the folder
+    holds the report of another data set and `overwrite` does not give leave to replace it.
     """
     from maskwright.check.page import write_page
 
     with runs.locked(out):
+        claim(out, Path(path), overwrite=overwrite)
         found = audit(path, cache=out / CACHE, workers=workers, progress=progress)
         write_page(out / PAGE, found)
         runs.write_json(out / RESULT, found.to_json())

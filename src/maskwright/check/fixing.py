@@ -1,7 +1,8 @@
 """`maskwright check --fix OUT`: a copy of a data set with what can be corrected safely, corrected.
 
 Corrected are masks whose meaning is certain: counted from one, 0/1 for 0/255, class colours for indices, blurred or
-compressed between two classes, drawn on an image before its EXIF orientation turned it. Pixels blurred between several
+compressed between two classes, drawn on an image before its EXIF orientation turned it, smaller than their image by one
+factor. Pixels blurred between several
 classes become unlabelled. Left out are pairs that cannot be read or understood, and training images that are in
 another split. Everything else is copied as it is and listed as not corrected. The source is never touched.
 """
@@ -26,7 +27,7 @@ from maskwright.check.measure import is_marked, ramps_of, to_keys
 from maskwright.check.misalignment import turned_by_exif
 from maskwright.check.scan_result import Measured, ScanResult
 from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable, LabelClass
-from maskwright.datasets.samples import Sample
+from maskwright.datasets.samples import Sample, is_reduced
 from maskwright.datasets.sources import Source
 from maskwright.errors import ClassTableError, SettingError
 from maskwright.imaging.colors import color_codes, color_rgb
@@ -175,7 +176,11 @@ def _refused(sample: Sample, measured: Measured, scanned: ScanResult) -> tuple[s
     picture, labels = measured.picture, measured.labels
     if measured.unread or picture is None or labels is None:
         return "it cannot be read", None
-    if labels.shape != picture.shape and not turned_by_exif(picture, labels.shape):
+    if (
+        labels.shape != picture.shape
+        and not turned_by_exif(picture, labels.shape)
+        and not is_reduced(picture.shape, labels.shape)
+    ):
         return "its mask has another size than its image", None
     if measured.valid_shape is not None and measured.valid_shape != picture.shape:
         return "its valid mask has another size than its image", None
@@ -203,7 +208,20 @@ def _mask(
     if diagnosis is None or (diagnosis.cause == "interpolated" and len(scanned.table) > 2):
         mask, said = _without_ramps(raw, mask, measured)
         done += said
+    if mask.shape != measured.picture.shape:
+        factor = measured.picture.shape[0] / mask.shape[0]
+        mask = _enlarged(mask, measured.picture.shape)
+        done.append(f"mask enlarged to the image's size, {factor:.3g} times (nearest neighbour)")
     return mask, done
+
+
+def _enlarged(mask_hw: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """A mask at a larger size: the value of the nearest pixel centre."""
+    rows, columns = (
+        ((np.arange(length) + 0.5) * own / length).astype(np.intp)
+        for length, own in zip(shape, mask_hw.shape, strict=True)
+    )
+    return np.ascontiguousarray(mask_hw[rows[:, None], columns])
 
 
 def _without_ramps(raw: np.ndarray, mask: np.ndarray, measured: Measured) -> tuple[np.ndarray, list[str]]:

@@ -20,7 +20,7 @@ from scipy import fft
 from maskwright.check.scan_result import Picture, Placement, ScanResult
 from maskwright.datasets.near_duplicates import TURNS
 from maskwright.datasets.problems import Problem
-from maskwright.datasets.samples import Sample
+from maskwright.datasets.samples import Sample, is_reduced
 
 __all__ = ["misplaced_masks", "score_placement", "size_mismatches", "turned_by_exif"]
 
@@ -305,6 +305,9 @@ def _mismatch(sample: Sample, picture: Picture, path: Path, shape: tuple[int, in
         remedy = f"Turn the {what} (check --fix does), or remove the orientation from the image."
     elif shape == picture.shape[::-1]:
         text += " Height and width are swapped."
+    elif what == "mask" and is_reduced(picture.shape, shape):
+        text += f" The mask is smaller by one factor, {picture.shape[0] / shape[0]:.3g}."
+        remedy = "Export the mask again at the image's size; check --fix enlarges it (nearest neighbour)."
     elif len(factors) == 1:
         text += f" The {what} is the image's size times {factors.pop():g}: one of the two was resized."
     return Problem(

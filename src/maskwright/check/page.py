@@ -45,6 +45,7 @@ def write_page(path: Path, audit: Audit) -> None:
         channels=_channels(scanned),
         montage=_montage(scanned),
         notes=audit.notes,
+        agreements=audit.agreements,
     )
 
 

@@ -21,7 +21,6 @@ from typing import IO
 
 import cv2
 
-from maskwright import runs
 from maskwright.check.measure import files_of, measure
 from maskwright.check.scan_result import RECORD_FORMAT, Measured, Unread
 from maskwright.datasets.classes import Value
@@ -74,7 +73,10 @@ def scan(
                 file.flush()
             tell(len(found), len(samples))
     if cache is not None and (stale or len(known) + len(todo) > len(set(keys))):
-        runs.write_text(cache, "".join(_line(keys[place], found[place]) for place in range(len(samples))))
+        # Not through `runs.replacing`: lines are added to it, so that no record of outputs knows what it holds.
+        renewed = cache.with_name(f"{cache.name}.new")
+        renewed.write_text("".join(_line(keys[place], found[place]) for place in range(len(samples))), "utf-8")
+        renewed.replace(cache)
     return [found[place] for place in range(len(samples))]
 
 

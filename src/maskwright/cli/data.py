@@ -27,7 +27,8 @@ def check(
     data
         Folder or file of images and masks, in any format that `train` takes.
     out
-        Folder for `check.html`, `check.json` and the cache; `checks/NAME` by default.
+        Folder for `check.html`, `check.json` and the cache; `checks/NAME` by default, with a number behind it where
+        that holds the report of another data set.
     fix
         New folder for a copy with what can be corrected safely, corrected.
     overwrite
@@ -37,13 +38,14 @@ def check(
     from maskwright.check.audit import check as run_check
     from maskwright.check.fixing import RECORD
     from maskwright.check.fixing import fix as write_corrected
+    from maskwright.check.place import report_folder
     from maskwright.outputs import guarded
 
-    folder = out or Path("checks") / _name(data)
+    folder = out or report_folder(data, _name(data))
     try:
         asked = {"verb": "check", "data": str(data.resolve())}
         with guarded(folder, asked=asked, overwrite=overwrite), console.counting("checking") as progress:
-            found = run_check(data, folder, progress=progress)
+            found = run_check(data, folder, progress=progress, overwrite=overwrite)
     except KeyboardInterrupt:
         console.say("The same command goes on where this one stopped.")
         raise

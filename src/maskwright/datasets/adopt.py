@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -73,9 +73,10 @@ def adopt(root: Path, number: int, out: Path | None = None) -> Adopted:
     samples: Sequence[Sample]
     if layout is None:
         chosen = _reading(root, number)
-        what, samples, names = chosen.what, chosen.samples, chosen.names
+        what, samples, names, raters = chosen.what, chosen.samples, chosen.names, chosen.raters
         parts = divided(chosen.layout(root)).samples
     else:
+        raters = {}
         layered = any(isinstance(sample.mask, Layered) for sample in layout.samples)
         names = layout.classes.names if layered and layout.classes is not None else ()
         what, samples, parts = layout.notes[0], _whole(layout.samples), layout.samples
@@ -108,7 +109,7 @@ def adopt(root: Path, number: int, out: Path | None = None) -> Adopted:
         except ClassTableError as error:
             remains = str(error)
     if manifest in needed:
-        runs.write_text(manifest, _csv(samples, names, home))
+        runs.write_text(manifest, _csv(samples, names, home, raters))
     if classes is not None and table in needed:
         classes.save(table)
     written = tuple(path for path in needed if path.exists())
@@ -155,18 +156,30 @@ def _reading(root: Path, number: int) -> Reading:
     return found[number - 1]
 
 
-def _csv(samples: Sequence[Sample], names: Sequence[str], home: Path) -> str:
-    """The manifest's text: a column of masks for each class, or one; several masks in a cell are set apart by |."""
+def _csv(
+    samples: Sequence[Sample],
+    names: Sequence[str],
+    home: Path,
+    raters: Mapping[Path, Sequence[tuple[str, Path]]],
+) -> str:
+    """The manifest's text: a column of masks for each class, or one; several masks in a cell are set apart by |.
+
+    Masks of other observers have columns of their own.
+    """
     text = io.StringIO()
     splits = any(sample.split for sample in samples)
     groups = any(sample.group for sample in samples)
     layers = list(names[1:]) if names and any(_numbers(sample) > {1} for sample in samples) else []
     header = ["image", *([f"mask:{name}" for name in layers] or ["mask"])]
     writer = csv.writer(text, lineterminator="\n")
+    observers = list(dict.fromkeys(name for others in raters.values() for name, _ in others))
+    header += [f"rater:{name}" for name in observers]
     writer.writerow(header + ["split"] * splits + ["group"] * groups)
     for sample in samples:
         assert sample.mask is not None
         row = [_place(sample.image.path, home), *_cells(sample.mask, len(layers), home)]
+        others = dict(raters.get(sample.image.path, ()))
+        row += [_place(others[name], home) if name in others else "" for name in observers]
         writer.writerow(row + [sample.split or ""] * splits + [sample.group or ""] * groups)
     return text.getvalue()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,3 +36,8 @@ def report(problems: list[Problem] | None, problem: Problem, kind: type[Maskwrig
     if problems is None:
         raise kind(problem.what, remedy=problem.remedy, file=problem.files[0] if problem.files else None)
     problems.append(problem)
+
+
+def fix_command(root: Path) -> str:
+    """The command that writes a corrected copy beside the data, to be shown in a line of its own."""
+    return f"maskwright check {shlex.quote(str(root))} --fix {shlex.quote(str(root.parent / f'{root.name}-fixed'))}"

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable
+from maskwright.datasets.problems import fix_command
 from maskwright.datasets.sources import Source, Window
 from maskwright.datasets.values import THREADS, mask_values
 from maskwright.errors import DataError, SizeMismatchError, UndeclaredValueError, UnreadableFileError, listed
 from maskwright.imaging.decoders import Header
 
-__all__ = ["Dataset", "Pair", "Sample", "Source", "Window", "check_files", "proportional"]
+__all__ = ["Dataset", "Pair", "Sample", "Source", "Window", "check_files", "is_reduced", "proportional"]
 
 _SHOWN = 5
 _EDGE = 4096
@@ -176,8 +177,20 @@ def proportional(image: tuple[int, int], other: tuple[int, int]) -> bool:
     return image != other and 1 / 16 <= factor <= 16 and abs(w * factor - mw) <= max(1.0, factor)
 
 
-def check_files(samples: Sequence[Sample]) -> tuple[tuple[str, ...], int | None]:
+def is_reduced(image: tuple[int, int], mask: tuple[int, int]) -> bool:
+    """Whether a mask is smaller than its image by one factor: `check --fix` enlarges it."""
+    return proportional(image, mask) and mask[0] < image[0] and mask[1] < image[1]
+
+
+def check_files(samples: Sequence[Sample], root: Path | None = None) -> tuple[tuple[str, ...], int | None]:
     """Read every file's header, without pixels; give notes on what was found, and `Dataset.channels`.
+
+    Parameters
+    ----------
+    samples
+        Of which every file's header is read.
+    root
+        The data set, as the user names it, for the command that corrects what can be corrected.
 
     Raises
     ------
@@ -194,14 +207,16 @@ def check_files(samples: Sequence[Sample]) -> tuple[tuple[str, ...], int | None]
         more = f"\n{len(failed) - _SHOWN} more files cannot be read." if len(failed) > _SHOWN else ""
         raise UnreadableFileError("\n".join(map(str, failed[:_SHOWN])) + more)
     known = {part: header for part, header in zip(parts, headers, strict=True) if isinstance(header, Header)}
-    errors = []
+    errors, reduced = [], root is not None
     for sample in samples:
         for part, what in ((sample.mask, "mask"), (sample.valid, "valid mask")):
             if part is not None and known[part].shape != known[sample.image].shape:
                 errors.append(_mismatch(sample, known[sample.image], part.path, known[part].shape, what))
+                reduced &= what == "mask" and is_reduced(known[sample.image].shape, known[part].shape)
     if errors:
         more = f"\n{len(errors) - _SHOWN} more differ in size." if len(errors) > _SHOWN else ""
-        raise SizeMismatchError("\n".join(errors[:_SHOWN]) + more)
+        way_out = f"Or take a copy in which they are enlarged:\n  {fix_command(root)}" if reduced and root else ""
+        raise SizeMismatchError("\n".join(errors[:_SHOWN]) + more, remedy=way_out)
     changed = {known[s.image].remark: s.image.path.name for s in reversed(samples) if known[s.image].remark}
     notes = [f"images are {remark}, first {name}" for remark, name in changed.items()]
     grey = [sample.image.path.name for sample in samples if known[sample.image].channels == 1]

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable, LabelClass, Value
+from maskwright.datasets.problems import fix_command
 from maskwright.datasets.sources import Source
 from maskwright.errors import ClassTableError, listed
 from maskwright.imaging.colors import color_codes, color_name, color_rgb, default_color
@@ -330,10 +331,8 @@ def _undecided(
         lossy = any(Path(item.file).suffix.lower() in (".jpg", ".jpeg") for item in found.values())
         cause = "saved as JPEG, which changes values" if lossy else "resized with smoothing, or drawn with soft edges"
         what += f" {stray} of them come from masks that were {cause}; {_words(meant)} seem to be meant."
-        fixed = shlex.quote(str(root.parent / f"{root.name}-fixed"))
         remedy = (
-            "A copy with the nearest of these in every pixel:\n"
-            f"  maskwright check {shlex.quote(str(root))} --fix {fixed}\n"
+            f"A copy with the nearest of these in every pixel:\n  {fix_command(root)}\n"
             f"If other values are meant, say so in {place}"
         )
     elif len(meant) < 2 and list(found) == [0, UNLABELLED]:
@@ -367,8 +366,8 @@ def _undecided(
 def numbered_objects(found: Mapping[Value, Found], folder: Path, place: Path, root: Path) -> ClassTableError:
     """The refusal of values that number the objects of each image."""
     return ClassTableError(
-        f"{folder} holds the values {_words(list(found))}, which seem to number the objects (instances) of each image: they "
-        "run from 1 without a gap, up to another number in each image, and each is one region.",
+        f"{folder} holds the values {_words(list(found))}, which seem to number the objects (instances) of each image: "
+        "they run from 1 without a gap, up to another number in each image, and each is one region.",
         expected="Expected one value for each class.",
         remedy=f"To make all objects one class:\n  maskwright adopt {shlex.quote(str(root))} --as 1\n"
         f"If the values are classes, name them in {place}.",

@@ -11,9 +11,10 @@ from scipy.io import savemat
 
 from maskwright.datasets.adopt import adopt
 from maskwright.datasets.formats import find_layout, naming, open_dataset
-from maskwright.datasets.formats.reading import pattern
+from maskwright.datasets.formats.infer import readings
+from maskwright.datasets.formats.reading import Reading, pattern
 from maskwright.datasets.problems import Problem
-from maskwright.errors import DataError, EmptyDataError, PairingError
+from maskwright.errors import DataError, EmptyDataError, PairingError, SizeMismatchError
 
 
 def scene(seed: int, classes: int = 2) -> tuple[np.ndarray, np.ndarray]:
@@ -213,3 +214,133 @@ def test_a_listing_of_many_files_is_quick(tmp_path: Path) -> None:
     start = time.perf_counter()
     assert [len(one.files) for one in naming.series_of(files)] == [50_000, 50_000]
     assert time.perf_counter() - start < 5
+
+
+def put_binary(path: Path, mask: np.ndarray, value: int = 1) -> None:
+    put(path, (mask == value) * np.uint8(255))
+
+
+def only_reading(root: Path) -> Reading:
+    (found,) = readings(root)
+    return found
+
+
+def test_masks_may_be_smaller_by_one_factor(tmp_path: Path) -> None:
+    for index in range(4):
+        image, mask = scene(index)
+        put(tmp_path / f"photo/{index}.png", np.repeat(np.repeat(image, 2, 0), 2, 1))
+        put(tmp_path / f"truth/{index}.png", mask * np.uint8(255))
+    assert len(only_reading(tmp_path).samples) == 4
+    with pytest.raises(SizeMismatchError, match=r"is 80 x 64 .* is 40 x 32(?s:.*)maskwright check \S+ --fix \S+-fixed"):
+        open_dataset(tmp_path)
+
+
+def test_a_part_lies_over_its_whole(tmp_path: Path) -> None:
+    """The pupil within the iris: the inner class is on top, whatever the names' order."""
+    for index in range(4):
+        image, _ = scene(index)
+        whole, part = np.zeros((32, 40), np.uint8), np.zeros((32, 40), np.uint8)
+        whole[4 : 20 + index, 4:30] = 1
+        part[8:12, 8 : 14 + index] = 1
+        put(tmp_path / f"e{index}.png", image)
+        put_binary(tmp_path / f"e{index}_pupil.png", part)
+        put_binary(tmp_path / f"e{index}_wiris.png", whole)
+    data = open_dataset(tmp_path)
+    assert list(data.classes.names) == ["background", "wiris", "pupil"]
+    mask = data.read(data.samples[0]).mask
+    assert mask[9, 9] == 2
+    assert mask[5, 5] == 1
+
+
+def test_words_that_images_and_masks_share_are_no_rules(tmp_path: Path) -> None:
+    """Persons, places: one rule for all of them, although some have one mask only."""
+    for name, count in (("Ann_Bo", 4), ("Cid_Dee", 4), ("Eve_Fox", 4)):
+        for index in range(count):
+            image, mask = scene(index)
+            put(tmp_path / f"photos/{name}/{name}_{index:04}.png", image)
+            if name == "Ann_Bo" or index == 0:
+                put(tmp_path / f"parts_gt/{name}_{index:04}.png", mask * np.uint8(255))
+    found = only_reading(tmp_path)
+    assert len(found.samples) == 6
+    assert len(found.alone) == 6
+
+
+def test_words_begin_with_capitals(tmp_path: Path) -> None:
+    """labelIds before instanceIds, which number objects."""
+    for index in range(4):
+        image, mask = scene(index, 3)
+        put(tmp_path / f"pic/a{index}_photo.png", image)
+        put(tmp_path / f"truth/a{index}_instanceIds.png", mask * np.uint8(9))
+        put(tmp_path / f"truth/a{index}_labelIds.png", mask)
+    assert "labelIds" in only_reading(tmp_path).what
+
+
+def test_masks_of_further_objects_are_merged(tmp_path: Path) -> None:
+    """b (2)_mask_1.png beside b (2)_mask.png: nothing of an image is lost."""
+    for index in range(4):
+        image, mask = scene(index)
+        put(tmp_path / f"set/b ({index}).png", image)
+        put_binary(tmp_path / f"set/b ({index})_mask.png", mask)
+    second = np.zeros((32, 40), np.uint8)
+    second[:3, 30:] = 1
+    put_binary(tmp_path / "set/b (2)_mask_1.png", second)
+    data = open_dataset(tmp_path)
+    assert len(data.samples) == 4
+    assert (data.read(data.samples[2]).mask == (scene(2)[1] | second)).all()
+
+
+def test_lists_of_names_are_splits(tmp_path: Path) -> None:
+    pairs(tmp_path, "home/pic/a{}.png", "home/gt_pixels/a{}.png")
+    (tmp_path / "home/train.txt").write_text("a0\na1\na2\n")
+    (tmp_path / "home/val_ids.txt").write_text("pic/a3.png\npic/a4.png\n")
+    found = only_reading(tmp_path)
+    assert [sample.split for sample in found.samples] == ["train"] * 3 + ["val"] * 2
+    (tmp_path / "home/val_ids.txt").write_text("a3\n")
+    found = only_reading(tmp_path)
+    assert {sample.split for sample in found.samples} == {None}
+    assert "name 4 of 5 images" in " ".join(found.left_out)
+
+
+def test_an_archive_unpacks_into_a_folder_of_its_own(tmp_path: Path) -> None:
+    pairs(tmp_path, "Task01/imagesTr/c_{:03}_0000.png", "Task01/labelsTr/c_{:03}.png", scale=1)
+    (tmp_path / "Task01/dataset.json").write_text('{"channel_names": {"0": "R"}, "labels": {"a": 0, "b": 1}}')
+    layout = find_layout(tmp_path)
+    assert (layout.format, len(layout.samples)) == ("nnU-Net", 5)
+    assert layout.table_place == tmp_path / "Task01/classes.toml"
+
+
+def test_images_at_the_top_that_lie_in_splits_too_are_read_once(tmp_path: Path) -> None:
+    for home, numbers in (("", range(5)), ("train/", range(3)), ("test/", range(3, 5))):
+        for index in numbers:
+            image, mask = scene(index)
+            put(tmp_path / f"{home}images/{index}.png", image)
+            put(tmp_path / f"{home}masks/{index}.png", mask * np.uint8(255))
+    assert {(s.id, s.split) for s in find_layout(tmp_path).samples} == {
+        *((f"train/{i}", "train") for i in range(3)), *((f"test/{i}", "test") for i in (3, 4)),
+    }  # fmt: skip
+
+
+def test_image_and_mask_in_one_file(tmp_path: Path) -> None:
+    (tmp_path / "slices").mkdir()
+    for index in range(3):
+        image, mask = scene(index)
+        np.savez(tmp_path / f"slices/case_{index}.npz", image=image, label=mask)
+    data = open_dataset(tmp_path)
+    pair = data.read(data.samples[1])
+    assert (pair.image == scene(1)[0]).all()
+    assert (pair.mask == scene(1)[1]).all()
+
+
+def test_the_other_observer_is_kept(tmp_path: Path) -> None:
+    for index in range(5):
+        image, mask = scene(index)
+        put(tmp_path / f"I_{index}.png", image)
+        put_binary(tmp_path / f"I_{index}_1stHO.png", mask)
+        put_binary(tmp_path / f"I_{index}_2ndHO.png", np.roll(mask, 1, 0))
+    adopt(tmp_path, 2)
+    layout = find_layout(tmp_path)
+    sample = layout.samples[0]
+    assert sample.mask is not None
+    assert sample.mask.path.name == "I_0_2ndHO.png"
+    ((name, other),) = layout.raters[sample.id]
+    assert (name, other.path.name) == ("1stHO", "I_0_1stHO.png")

@@ -17,7 +17,7 @@ from maskwright.datasets.formats.detect import FORMATS, Listing, read_with
 from maskwright.datasets.formats.folder import child, contents, unknown
 from maskwright.datasets.formats.layout import Layout, folders_in, has_table, may_be_parts
 from maskwright.datasets.formats.pairing import is_image
-from maskwright.datasets.problems import Problem, report
+from maskwright.datasets.problems import Problem, fix_command, report
 from maskwright.datasets.samples import Dataset, Source, check_files
 from maskwright.datasets.values import (
     MaskCounts,
@@ -63,10 +63,8 @@ def find_layout(root: Path, *, masks: bool = True, problems: list[Problem] | Non
     layout, refusal, by_names = _of_a_format(root, masks=masks, problems=noted)
     inner = _only_folder(root)
     if layout is None and refusal is None and inner is not None:
-        # An archive unpacks into a folder of its own.
-        layout, refusal, by_names = _of_a_format(inner, masks=masks, problems=noted)
-        if layout is not None and layout.format == "folder" and _is_doubtful(layout, noted):
-            layout, noted = None, None if problems is None else []
+        # An archive unpacks into a folder of its own. Plain folders are found by their names anyway.
+        layout, refusal, by_names = _of_a_format(inner, masks=masks, problems=noted, plain=False)
     refusal = refusal or unknown(root)
     if masks and root.is_dir() and (layout is None or _is_doubtful(layout, noted)):
         layout, noted = _inferred(root, layout, refusal, noted, certain=by_names)
@@ -79,12 +77,15 @@ def find_layout(root: Path, *, masks: bool = True, problems: list[Problem] | Non
 
 
 def _of_a_format(
-    root: Path, *, masks: bool, problems: list[Problem] | None
+    root: Path, *, masks: bool, problems: list[Problem] | None, plain: bool = True
 ) -> tuple[Layout | None, DataError | None, bool]:
-    """The layout of the first format that knows the place, or its refusal, and whether names may be asked instead."""
+    """The layout of the first format that knows the place, or its refusal, and whether names may be asked instead.
+
+    With `plain` false, the format of plain folders is not tried.
+    """
     listing = Listing(root)
     for row in FORMATS:
-        if not row.claims(listing):
+        if not row.claims(listing) or (row.module == "folder" and not plain):
             continue
         try:
             layout = read_with(row)(root, masks=masks, problems=problems)
@@ -189,7 +190,7 @@ def open_dataset(path: str | Path, *, classes: ClassTable | None = None, masks: 
         The classes cannot be told, or do not agree with `classes`.
     """
     found = find_layout(Path(path), masks=masks)
-    remarks, channels = check_files(found.samples)
+    remarks, channels = check_files(found.samples, Path(path))
     notes = [*found.notes, *remarks]
     table = classes
     own, source = _declared(found, Path(path))
@@ -253,7 +254,7 @@ def _refuse_two_encodings(counts: Sequence[MaskCounts], found: Layout, root: Pat
         raise ClassTableError(
             two_encodings_text(found.masks_folder, highest, ones),
             expected="Expected one value for the class; as they are, 255 would be unlabelled.",
-            remedy=f"A copy in which they agree: maskwright check {root} --fix {root.parent / (root.name + '-fixed')}",
+            remedy=f"A copy in which they agree:\n  {fix_command(root)}",
             file=found.masks_folder,
         )
 

@@ -33,7 +33,7 @@ from maskwright.datasets.formats.naming import (
 )
 from maskwright.datasets.formats.pairing import names_of
 from maskwright.datasets.formats.reading import Reading, paths_of, pattern, relative
-from maskwright.datasets.formats.rules import Rule, by_rank, gathered, image_rank, says_the_same
+from maskwright.datasets.formats.rules import Rule, by_rank, gathered, image_rank, raters, says_the_same
 from maskwright.datasets.formats.several import Layered
 from maskwright.datasets.samples import Sample, Source
 from maskwright.errors import listed
@@ -117,7 +117,8 @@ def _of_one_kind(rules: list[Rule], root: Path) -> list[Reading]:
     truths = [rule for rule in truths if not rule.come & OTHER_WORDS] or truths
     truths = by_rank(truths)
     classes = layers(truths)
-    found = [_reading(rule, root) for rule in truths if rule not in classes]
+    single = [rule for rule in truths if rule not in classes]
+    found = [replace(_reading(rule, root), raters=raters(rule, single)) for rule in single]
     if classes:
         found.append(_layered(classes, root))
     return found

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable
@@ -34,6 +34,8 @@ class Layout:
     """The table that the format itself declares."""
     contested: bool = False
     """Whether other folders may hold the truth as well: then names and contents are asked, too."""
+    raters: Mapping[str, tuple[tuple[str, Source], ...]] = field(default_factory=dict)
+    """Masks of further observers, by the sample's id: a name and the mask. Only `check` reads them."""
     notes: tuple[str, ...] = ()
     """What was found and assumed; the first sentence is `found`'s."""
 

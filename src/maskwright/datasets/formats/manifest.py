@@ -9,6 +9,8 @@
     image,mask:crack,mask:lane          a mask for each class instead; where they overlap, the later column is on top
     a.jpg,a_CRACK.png,a_1.png|a_2.png   several masks in a cell are objects of one class, set apart by |
 
+    image,mask,rater:second             masks of another observer: `check` says how well they agree
+
 Paths are relative to the CSV file. Columns are told by their names, in any order and case, separated by commas,
 semicolons or tabs. Other columns are not read, with a note.
 """
@@ -31,6 +33,8 @@ from maskwright.imaging.colors import default_color
 _COLUMNS = ("image", "mask", "split", "group", "valid")
 _LAYER = "mask:"
 """What the name of a column starts with that holds the masks of one class."""
+_RATER = "rater:"
+"""What the name of a column starts with that holds the masks of another observer."""
 
 
 def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout | None:
@@ -67,6 +71,7 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
     ]
     names = names_of([sources["image"].path for _, _, sources in entries])
     samples: dict[str, Sample] = {}
+    raters: dict[str, tuple[tuple[str, Source], ...]] = {}
     for (path, row, sources), name in zip(entries, names, strict=True):
         split = split_named(row.get("split") or path.stem)
         key = name if split is None else f"{split}/{name}"
@@ -85,12 +90,22 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
             group=row.get("group") or None,
             split=split,
         )
+        others = [
+            (name.removeprefix(_RATER), Source(path=source.path))
+            for name, source in sources.items()
+            if name.startswith(_RATER)
+        ]
+        if others:
+            raters[key] = tuple(others)
     if not samples and not problems:
         raise EmptyDataError(
             f"{files[0]} lists no image that can be used.", expected="Expected a row for each, after the header."
         )
     others = [
-        name for path in files for name in _header(path)[0] if name not in _COLUMNS and not name.startswith(_LAYER)
+        name
+        for path in files
+        for name in _header(path)[0]
+        if name not in _COLUMNS and not name.startswith((_LAYER, _RATER))
     ]
     notes = [f"{files[0].name}: columns not read: {listed(others)}"] if others else []
     groups = {sample.group for sample in samples.values()} - {None}
@@ -103,6 +118,7 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
         # A class table beside a manifest says what 255 is, whatever the folder of the masks is called.
         unlabelled_255=is_labels(truth) and table_in(root) is None,
         classes=_layered_classes(files),
+        raters=raters,
         home=files[0].parent,
         table=table_in(root),
         notes=(found(root, f"manifest {listed([p.name for p in files])}", list(samples.values()), masks=masks), *notes),
@@ -128,14 +144,20 @@ def _layered_classes(files: Sequence[Path]) -> ClassTable | None:
 
 
 def _header(path: Path) -> tuple[list[str], str]:
-    """Names of the columns in lower case, and what separates them; no names where the file is no text."""
+    """Names of the columns, and what separates them; no names where the file is no text."""
     try:
         with path.open(encoding="utf-8-sig") as file:
             line = file.readline(10_000)
     except (OSError, UnicodeDecodeError):
         return [], ","
     separator = max(",;\t", key=line.count)
-    return [name.strip().strip('"').lower() for name in line.split(separator)], separator
+    return [_column(name.strip().strip('"')) for name in line.split(separator)], separator
+
+
+def _column(name: str) -> str:
+    """A column's name in lower case, but for the class or the observer that it names."""
+    kind, colon, named = name.partition(":")
+    return f"{kind.lower()}{colon}{named.strip()}" if colon and f"{kind.lower()}:" in (_LAYER, _RATER) else name.lower()
 
 
 def _rows(path: Path) -> list[tuple[int, Mapping[str, str]]]:
@@ -170,9 +192,10 @@ def _sources(
         )
     sources: dict[str, Source] = {}
     layers = [name for name in row if name.startswith(_LAYER)]
-    for column in ["image", *([] if layers else ["mask"]), "valid"] if masks else ["image", "valid"]:
+    raters = [name for name in row if name.startswith(_RATER)]
+    for column in ["image", *([] if layers else ["mask"]), "valid", *raters] if masks else ["image", "valid"]:
         written = [cell for cell in row.get(column, "").split("|") if cell.strip()]
-        if not written and column == "valid":
+        if not written and column not in ("image", "mask"):
             continue
         places = [path.parent / cell.strip().replace("\\", "/") for cell in written]
         missing = next((place for place in places if not place.is_file()), None)

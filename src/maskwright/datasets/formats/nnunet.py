@@ -7,6 +7,7 @@
 
 `labels` names the values (Isensee et al., Nature Methods 2021; documentation/dataset_format.md of nnU-Net). A value
 given as a list is a region of several, which one mask cannot hold: such labels are refused. "ignore" is unlabelled.
+The Medical Segmentation Decathlon is read as well: `modality` for channel names, and CASE.nii.gz for an image.
 """
 
 from __future__ import annotations
@@ -81,6 +82,8 @@ def _samples(
         match = _CASE.fullmatch(split_suffix(path.name)[0])
         if match is not None:
             cases[match[1]][int(match[2])] = path
+        elif "modality" in content:  # Medical Segmentation Decathlon, which nnU-Net's own layout comes from
+            cases[split_suffix(path.name)[0]][0] = path
     labels = {split_suffix(path.name)[0]: path for path in truth.iterdir() if is_image(path)} if masks else {}
     channels = max((len(files) for files in cases.values()), default=0)
     samples = []

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from maskwright.datasets.classes import CLASSES_FILE, ClassTable, LabelClass
@@ -32,6 +32,8 @@ class Reading:
     """Series that the rule does not read, as notes."""
     doubtful: bool = False
     """Whether only numbers agree, and the words that differ name neither images nor masks."""
+    raters: Mapping[Path, tuple[tuple[str, Path], ...]] = field(default_factory=dict)
+    """Masks of other observers, by image: a name and the file."""
     lossy: bool = False
     """Whether the masks were compressed or smoothed."""
     names: tuple[str, ...] = ()

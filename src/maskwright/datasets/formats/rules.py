@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -157,3 +158,34 @@ def image_rank(rule: Rule) -> int:
     if words & OTHER_WORDS:
         return 2
     return int(bool(words & MASK_WORDS) and not words & IMAGE_WORDS)
+
+
+_ALIKE = 0.3
+"""Intersection over union of what two masks do not leave as background, from which they are opinions on one thing."""
+
+
+def raters(rule: Rule, rules: Sequence[Rule]) -> dict[Path, tuple[tuple[str, Path], ...]]:
+    """Masks of other observers of the same thing, by image: masks of the same values, alike and not the same."""
+    found: defaultdict[Path, tuple[tuple[str, Path], ...]] = defaultdict(tuple)
+    for other in rules:
+        if other is rule or other.looks.values != rule.looks.values or not _alike(rule, other):
+            continue
+        for image in rule.pairs.keys() & other.pairs.keys():
+            (own, *_), (mask, *_) = rule.pairs[image], other.pairs[image]
+            found[image] += ((_own_words(mask, own), mask),)
+    return dict(found)
+
+
+def _alike(one: Rule, other: Rule) -> bool:
+    seen = _codes_of_both(one, other)
+    if not seen or any(a.shape != b.shape for a, b in seen):
+        return False
+    common = sum(int(((a != 0) & (a == b)).sum()) for a, b in seen)
+    either = sum(int(((a != 0) | (b != 0)).sum()) for a, b in seen)
+    return common > _ALIKE * either and not all((a == b).all() for a, b in seen)
+
+
+def _own_words(path: Path, other: Path) -> str:
+    """The first words of a path that another path has not: what tells two observers apart."""
+    mine, others = (re.split(r"[/_\-. ]", one.as_posix()) for one in (path, other))
+    return next((word for word in mine if word and word not in others), path.parent.name)
