@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from benchmarks.layouts.drawing import (
@@ -288,8 +289,9 @@ def volume(path: Path, slices: np.ndarray, dtype: type = np.int16) -> None:
     import nibabel
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = np.ascontiguousarray(slices.transpose(2, 1, 0).astype(dtype))
-    nibabel.save(nibabel.Nifti1Image(content, np.diag([0.8, 0.8, 2.5, 1])), path)
+    content: Any = np.ascontiguousarray(slices.transpose(2, 1, 0).astype(dtype))
+    make: Any = nibabel.Nifti1Image
+    nibabel.save(make(content, np.diag([0.8, 0.8, 2.5, 1])), path)
 
 
 def decathlon(root: Path) -> Truth:

@@ -71,6 +71,8 @@ def adopt(root: Path, number: int, out: Path | None = None) -> Adopted:
     home = out or root
     layout = _as_it_lies(root) if number == 1 else None
     samples: Sequence[Sample]
+    names: Sequence[str]
+    raters: Mapping[Path, Sequence[tuple[str, Path]]]
     if layout is None:
         chosen = _reading(root, number)
         what, samples, names, raters = chosen.what, chosen.samples, chosen.names, chosen.raters

@@ -90,13 +90,13 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
             group=row.get("group") or None,
             split=split,
         )
-        others = [
+        observers = [
             (name.removeprefix(_RATER), Source(path=source.path))
             for name, source in sources.items()
             if name.startswith(_RATER)
         ]
-        if others:
-            raters[key] = tuple(others)
+        if observers:
+            raters[key] = tuple(observers)
     if not samples and not problems:
         raise EmptyDataError(
             f"{files[0]} lists no image that can be used.", expected="Expected a row for each, after the header."
