@@ -30,9 +30,9 @@ from maskwright.check.scan_result import (
 )
 from maskwright.datasets.classes import Value
 from maskwright.datasets.near_duplicates import small_grey
+from maskwright.datasets.numbering import are_numbers_or_colors
 from maskwright.datasets.samples import Sample
 from maskwright.datasets.sources import Source
-from maskwright.datasets.values import are_numbers
 from maskwright.errors import MaskwrightError
 from maskwright.imaging.colors import color_codes, color_name
 from maskwright.imaging.decoders import sniff
@@ -192,7 +192,9 @@ def _labels(
         placement=score_placement(image.pixels, mask.keys_HW, _counted(mask, valid_HW, ignored))
         if fits and image is not None and distinct > 1
         else None,
-        numbered=None if mask.colored else are_numbers(raw, np.array([c.value for c in counts if c.value != NO_LABEL])),
+        numbered=are_numbers_or_colors(
+            raw, np.array([c.value for c in counts if c.value != NO_LABEL and not mask.colored], np.int64)
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable, LabelClass, Value
+from maskwright.datasets.numbering import are_numbers_or_colors
 from maskwright.datasets.problems import fix_command
 from maskwright.datasets.sources import Source
 from maskwright.errors import ClassTableError, listed
@@ -27,8 +28,8 @@ _MOST_SHOWN = 8
 
 _SOLID = 0.4
 """Fraction of a value's pixels with an equal neighbour, from which it is meant: a class, not an edge between two."""
-_FEWEST_OBJECTS, _MANY_OBJECTS, _MOST_OBJECTS = 4, 8, 5000
-"""Values of a mask from which they may be told for numbers of objects; the largest of a set, at least; and at most."""
+_MANY_OBJECTS = 8
+"""Values of a mask from which they may be told for numbers of objects, the largest of a set, at least."""
 _FEW = 6
 """Values that need no explanation: smoothing and compression make more."""
 _HEAVIER = 5
@@ -203,30 +204,7 @@ def _counts(mask: Source) -> MaskCounts:
     values: dict[Value, tuple[int, int]] = {
         color_name(value) if raw.ndim == 3 else value: (pixels, inner) for value, pixels, inner in rows
     }
-    return MaskCounts(mask.path.name, values, _numbered(raw, present))
-
-
-def _numbered(raw: np.ndarray, present: np.ndarray) -> bool | None:
-    """As `are_numbers`, of a colour mask too whose colours differ in one band only: it may hold numbers in that one."""
-    if raw.ndim == 2:
-        return are_numbers(raw, present)
-    bands = [band for band in np.moveaxis(raw, 2, 0) if band.any()]
-    return are_numbers(bands[0], np.unique(bands[0])) if len(bands) == 1 else None
-
-
-def are_numbers(raw: np.ndarray, present: np.ndarray) -> bool | None:
-    """Whether the values of a mask (H x W) run from 1 without a gap and each is one region; None if they are few."""
-    values = present[(present != 0) & (present != NO_LABEL)]
-    if not _FEWEST_OBJECTS <= len(values) <= _MOST_OBJECTS or UNLABELLED in values:
-        return None
-    if values.min() != 1 or values.max() != len(values):
-        return False
-    from scipy import ndimage
-
-    for value, region in enumerate(ndimage.find_objects(raw.astype(np.int32)), 1):
-        if region is None or ndimage.label(raw[region] == value, np.ones((3, 3)))[1] != 1:
-            return False
-    return True
+    return MaskCounts(mask.path.name, values, are_numbers_or_colors(raw, present))
 
 
 def declared_nodata(masks: Sequence[Source]) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -15,9 +15,12 @@ from maskwright import runs
 from maskwright.datasets.classes import UNLABELLED
 from maskwright.datasets.sources import Source
 from maskwright.errors import DataError, EmptyDataError, FailedFilesError, PairingError, listed
-from maskwright.imaging.images import IMAGE_SUFFIXES, split_suffix, write_mask, write_picture
+from maskwright.imaging.images import ARRAY_SUFFIXES, IMAGE_SUFFIXES, split_suffix, write_mask, write_picture
 from maskwright.outputs import is_own, require_free
 from maskwright.predict.predictor import Prediction, Predictor
+
+if TYPE_CHECKING:
+    from maskwright.predict.volumes import Volumes
 
 MASKS, OVERLAYS, PROBABILITIES, UNCERTAINTY = "masks", "overlays", "probabilities", "uncertainty"
 """Folders of outputs."""
@@ -184,6 +187,13 @@ def predict_files(
                     f"Writing {target} would overwrite an input.", remedy="Choose another folder with --out."
                 )
     parts = {MASKS: True, OVERLAYS: overlays, PROBABILITIES: probabilities, UNCERTAINTY: uncertainty}
+    volumes = _volumes(images, out / MASKS)
+    if volumes is not None:
+        places = {volumes.place(image.name, image.source) for image in images if volumes.holds(image.source)}
+        target = next((place for place in places if place.resolve() in sources), None)
+        if target is not None:
+            raise PairingError(f"Writing {target} would overwrite an input. Choose another folder with --out.")
+        require_free(places)
     require_free(
         out / part / f"{image.name}{suffix}"
         for image in images
@@ -203,8 +213,13 @@ def predict_files(
             prediction = predictor(pixels, source.valid, name=_told(image))
         except DataError as error:
             failed.append(str(error))
+            if volumes is not None and volumes.holds(image.source):
+                volumes.add(image.name, image.source, None)
             continue
-        mask = _write_mask(out / "masks", image, prediction, predictor.classes.palette())
+        if volumes is not None and volumes.holds(image.source):
+            mask = volumes.add(image.name, image.source, prediction.mask)
+        else:
+            mask = _write_mask(out / "masks", image, prediction, predictor.classes.palette())
         if overlays:
             write_picture(out / "overlays" / f"{image.name}.png", prediction.overlay())
         if probabilities:
@@ -238,6 +253,15 @@ def predict_files(
             + more
         )
     return written
+
+
+def _volumes(images: Sequence[Image], folder: Path) -> Volumes | None:
+    """What gathers the masks of array files; None where there are none, and nothing needs to be imported."""
+    if not any(split_suffix(image.source.path.name)[1] in ARRAY_SUFFIXES for image in images):
+        return None
+    from maskwright.predict.volumes import Volumes
+
+    return Volumes([(image.name, image.source) for image in images], folder)
 
 
 def _told(image: Image) -> str:

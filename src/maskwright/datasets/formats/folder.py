@@ -25,18 +25,20 @@ from typing import NoReturn
 from maskwright.datasets.classes import CLASSES_FILE
 from maskwright.datasets.formats.layout import SPLITS, Layout, counted, folders_in, found, is_labels, not_read
 from maskwright.datasets.formats.pairing import (
+    are_copies,
     check_pairs,
     files_in,
+    images_below,
     is_image,
     matched,
     paired_samples,
     pairs_within,
+    stem_of,
     suffixes,
 )
 from maskwright.datasets.problems import Problem
 from maskwright.datasets.samples import Sample, Source
 from maskwright.errors import ClassTableError, DataError, EmptyDataError, PairingError, UnreadableFileError, listed
-from maskwright.imaging.images import IMAGE_SUFFIXES
 
 IMAGES = ("images", "image", "imgs", "img")
 MASKS = (
@@ -146,9 +148,9 @@ def plain(name: str) -> str:
 
 
 def _one_image(path: Path) -> Layout:
-    if path.suffix.lower() not in IMAGE_SUFFIXES:
+    if not is_image(path):
         raise UnreadableFileError(f"{path} is no image. Expected a folder, or a file with {suffixes()}.")
-    sample = Sample(id=path.stem, image=Source(path=path))
+    sample = Sample(id=stem_of(path), image=Source(path=path))
     return Layout(format="image", samples=(sample,), masks_folder=path.parent)
 
 
@@ -163,7 +165,7 @@ def _split_homes(root: Path, *, masks: bool) -> list[_Part]:
     images = _images_folder(root)
     if images is None:
         return parts
-    if parts and _are_copies(images, [part.images for part in parts]):
+    if parts and are_copies(images, [part.images for part in parts]):
         return parts
     if parts:
         both = ", ".join(str(part.home) for part in parts)
@@ -176,16 +178,6 @@ def _split_homes(root: Path, *, masks: bool) -> list[_Part]:
     ):
         return []
     return [_home(root, None, masks=masks)]
-
-
-def _are_copies(folder: Path, others: Sequence[Path]) -> bool:
-    """Whether all images of a folder lie in others too, with the same names and sizes in bytes."""
-
-    def files(place: Path) -> set[tuple[str, int]]:
-        return {(path.name, path.stat().st_size) for path in place.iterdir() if is_image(path)}
-
-    own = files(folder)
-    return bool(own) and own <= set().union(*map(files, others))
 
 
 def _home(home: Path, split: str | None, *, masks: bool) -> _Part:
@@ -244,7 +236,7 @@ def _side_by_side(root: Path, *, masks: bool) -> list[_Part]:
     parts = [part for part in parts if pairs_within(part.images, [])]
     # A figure and its mask at the top of a repository are no data set where folders below hold more images.
     within = None if parts else pairs_within(root, [])
-    if within is None or _images_below(root) > 2 * len(within[0]):
+    if within is None or images_below(root) > 2 * len(within[0]):
         return parts
     return [_Part(split=None, home=root, images=root, masks=None)]
 
@@ -255,11 +247,6 @@ def _above_masks(root: Path) -> list[_Part]:
     if truth is None or not any(map(is_image, root.iterdir())) or not any(map(is_image, truth.iterdir())):
         return []
     return [_Part(split=None, home=root, images=root, masks=truth, valid=child(root, "valid"))]
-
-
-def _images_below(root: Path) -> int:
-    """Images in the folders of a folder, at any depth."""
-    return sum(is_image(path) for name in folders_in(root) for path in (root / name).rglob("*"))
 
 
 def _contested(root: Path, parts: Sequence[_Part]) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from maskwright.datasets.classes import CLASSES_FILE
-from maskwright.datasets.formats.layout import counted
+from maskwright.datasets.formats.layout import counted, folders_in
 from maskwright.datasets.problems import Problem
 from maskwright.datasets.samples import Sample
 from maskwright.datasets.sources import Source, natural
@@ -32,6 +32,21 @@ _LOSSY = (".jpg", ".jpeg")
 def is_image(path: Path) -> bool:
     """Whether a name is that of an image file that is looked at."""
     return split_suffix(path.name)[1] in IMAGE_SUFFIXES and not path.name.startswith(".")
+
+
+def are_copies(folder: Path, others: Sequence[Path]) -> bool:
+    """Whether all images of a folder lie in others too, with the same names and sizes in bytes."""
+
+    def files(place: Path) -> set[tuple[str, int]]:
+        return {(path.name, path.stat().st_size) for path in place.iterdir() if is_image(path)}
+
+    own = files(folder)
+    return bool(own) and own <= set().union(*map(files, others))
+
+
+def images_below(root: Path) -> int:
+    """Images in the folders of a folder, at any depth."""
+    return sum(is_image(path) for name in folders_in(root) for path in (root / name).rglob("*"))
 
 
 def suffixes() -> str:
