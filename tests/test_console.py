@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 
 import pytest
@@ -25,6 +26,14 @@ def test_control_characters_are_shown_escaped(capsys: pytest.CaptureFixture[str]
     out = "".join(shown.out.split())
     assert shown.err == "a\\x1b[31mred\\x07\\u202ename\n        next\n"
     assert all(text in out for text in ("t\\x1b[2J", "c\\x9b", "d\\r"))
+
+
+def test_json_steers_no_terminal_and_says_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "a\x1b[31m\x9b\u202e\udcff.png"
+    console.print_json({name: name})
+    shown = capsys.readouterr().out
+    assert shown.isascii()
+    assert json.loads(shown) == {name: name}
 
 
 @pytest.mark.parametrize("coding", ["ascii", "cp932", "latin-1", "utf-8"])

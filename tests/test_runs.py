@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -119,3 +120,20 @@ def test_no_permissions_are_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Path, "chmod", refused)
     runs.write_text(tmp_path / "a.txt", "a")
     assert (tmp_path / "a.txt").read_text() == "a"
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/hostname", "a/b", "..", "", "link", "a\\b", None])
+def test_a_run_names_only_files_within(tmp_path: Path, name: Any) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "link").symlink_to(tmp_path / "secret")
+    assert runs.inside(folder, "a.png") == folder / "a.png"
+    with pytest.raises(RunError, match="elsewhere"):
+        runs.inside(folder, name)
+
+
+def test_names_that_are_not_utf_8_are_written_and_read(tmp_path: Path) -> None:
+    runs.write_json(tmp_path / "a.json", {"name": "caf\udce9", "other": "\ud800"})
+    assert runs.read_json(tmp_path / "a.json") == {"name": "caf\udce9", "other": "\ud800"}
+    runs.write_text(tmp_path / "a.csv", "caf\udce9")
+    assert (tmp_path / "a.csv").read_bytes() == b"caf\xe9"

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from maskwright.errors import CONTROL, visible
+
 if TYPE_CHECKING:
     from maskwright.training.loop import Status
 
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""What a terminal obeys instead of showing it, but for tabs and line ends."""
 LINE_EVERY = 10.0
 """Seconds between progress lines when the output is no terminal."""
 
@@ -30,11 +29,6 @@ def show_anything() -> None:
             stream.reconfigure(errors="replace")
 
 
-def visible(text: str) -> str:
-    """The text with control characters escaped: a name of a file must not steer the terminal."""
-    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
-
-
 def say(text: str) -> None:
     """A message for the user."""
     _console(stderr=True).print(visible(text), markup=False, highlight=False, soft_wrap=True)
@@ -42,7 +36,8 @@ def say(text: str) -> None:
 
 def print_json(content: Any) -> None:
     """A result for a program, on standard output."""
-    sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    sys.stdout.write(CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, stderr: bool = False) -> None:

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -53,6 +54,7 @@ __all__ = [
     "UnreadableFileError",
     "explained",
     "listed",
+    "visible",
 ]
 
 
@@ -60,6 +62,15 @@ def listed(names: Sequence[str], shown: int = 5) -> str:
     """The first names, and how many more there are, for a message."""
     more = f" and {len(names) - shown} more" if len(names) > shown else ""
     return ", ".join(names[:shown]) + more
+
+
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What a terminal or page obeys instead of showing it, but for tabs and line ends; and bytes that are no UTF-8."""
+
+
+def visible(text: str) -> str:
+    """The text with control characters escaped: a name in a stranger's file must not steer what shows it."""
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 class MaskwrightError(ValueError):

@@ -8,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from maskwright.errors import visible
 from maskwright.runs import write_text
 
 __all__ = ["write_page"]
@@ -21,8 +22,8 @@ def write_page(path: Path, template: Path, **values: Any) -> None:
     path
         The page.
     template
-        A Jinja template; those in its folder can be included. Values are escaped, and one that the template names and
-        nobody gives is an error.
+        A Jinja template; those in its folder can be included. Values are escaped, control characters
+        too, and one that the template names and nobody gives is an error.
     values
         What the template shows; `written`, the date and time, is added.
     """
@@ -34,4 +35,4 @@ def write_page(path: Path, template: Path, **values: Any) -> None:
         lstrip_blocks=True,
     )
     written = datetime.now().astimezone().strftime("%d %B %Y, %H:%M")
-    write_text(path, environment.get_template(template.name).render(written=written, **values))
+    write_text(path, visible(environment.get_template(template.name).render(written=written, **values)))

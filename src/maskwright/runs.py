@@ -26,7 +26,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from maskwright.errors import RunError, RunWarning
+from maskwright.errors import CONTROL, RunError, RunWarning
 
 SCHEMA = 1
 RUN = "run.json"
@@ -105,13 +105,18 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write a UTF-8 text file atomically."""
-    write_bytes(path, content.encode())
+    """Write a UTF-8 text file atomically; names of files that are not UTF-8 keep their bytes."""
+    try:
+        encoded = content.encode(errors="surrogateescape")
+    except UnicodeEncodeError:  # half a character, from an escape in somebody's JSON
+        encoded = content.encode(errors="replace")
+    write_bytes(path, encoded)
 
 
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file atomically, indented for human eyes; non-finite numbers are refused."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text(path, CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def read_json(path: Path) -> Any:
@@ -161,6 +166,23 @@ def read_run(folder: Path) -> dict[str, Any]:
         )
     assert isinstance(content, dict)
     return content
+
+
+def inside(folder: Path, *names: str) -> Path:
+    """The file of a run's folder (in a folder in it) that another file of the run names.
+
+    Raises RunError for a name that leads elsewhere: a run may be a stranger's, and what it names is read and shown.
+    """
+    if all(isinstance(name, str) and name and not {*"/\\:\0"} & {*name} and set(name) != {"."} for name in names):
+        path = folder.joinpath(*names)
+        if path.resolve() == folder.resolve().joinpath(*names):
+            return path
+    raise RunError(
+        f"{folder} names the file {str(names[-1])[:80]!r}, which lies elsewhere.",
+        expected="Expected the plain name of a file in that folder.",
+        remedy="Do not use this run if it is not your own; restore it from a copy if it is.",
+        file=folder,
+    )
 
 
 def fresh_folder(parent: Path, name: str) -> Path:

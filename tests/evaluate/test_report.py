@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -294,3 +295,32 @@ def test_a_folder_that_is_no_run_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is not a run"):
         write_report(tmp_path)
     assert not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize("way", ["absolute", "upward", "link", "text"])
+def test_a_report_embeds_no_file_from_elsewhere(tmp_path: Path, way: str) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("the secret")
+    run = _with_everything(tmp_path / "run")
+    folder = run / runs.EVALUATIONS / "val"
+    name = {"absolute": str(secret), "upward": "../../../../secret.txt"}.get(way, "worst-1-image.jpg")
+    evaluation = Evaluation.load(folder)
+    replace(evaluation, pictures=(replace(evaluation.pictures[0], image=name),)).save(folder)
+    if way in ("link", "text"):
+        picture = folder / PICTURES / name
+        picture.unlink()
+        picture.symlink_to(secret) if way == "link" else picture.write_text("the secret")
+    with pytest.raises(RunError, match=r"elsewhere|no picture"):
+        write_report(run)
+    assert not (run / runs.REPORT).exists()
+
+
+def test_control_characters_in_names_are_shown_escaped(tmp_path: Path) -> None:
+    run = _with_everything(tmp_path / "run")
+    folder = run / runs.EVALUATIONS / "val"
+    replace(Evaluation.load(folder), ids=("a\x1b[31m\u202e", "b\udcff\x9b"), notes=("c\x07",)).save(folder)
+    page = write_report(run).read_text("utf-8")
+    assert all(text in page for text in ("a\\x1b[31m\\u202e", "b\\udcff\\x9b", "c\\x07"))
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", page)
+    names = json.loads((folder / "scores.json").read_text("utf-8"))["notes"]
+    assert names == ["c\x07"]

@@ -72,6 +72,34 @@ def test_hdf5_and_what_lies_elsewhere(tmp_path: Path) -> None:
         file.create_dataset("x", (4, 5), np.uint8, external=[("/etc/hostname", 0, 20)])
     with pytest.raises(UnreadableFileError, match="another file"):
         read_mask(tmp_path / "b.h5")
+    virtual = h5py.VirtualLayout((4, 5), np.uint8)
+    virtual[...] = h5py.VirtualSource(tmp_path / "a.h5", "group/exported_data", shape=(4, 5))
+    with h5py.File(tmp_path / "c.h5", "w") as file:
+        file.create_virtual_dataset("x", virtual)
+    with pytest.raises(UnreadableFileError, match="another file"):
+        read_mask(tmp_path / "c.h5")
+    for link in (h5py.ExternalLink(tmp_path / "a.h5", "/group/exported_data"), h5py.SoftLink("/elsewhere/x")):
+        with h5py.File(tmp_path / "d.h5", "w") as file:
+            file["x"] = link
+        with pytest.raises(UnreadableFileError, match=r"entry x is a link"):
+            read_mask(tmp_path / "d.h5")
+
+
+def test_hdf5_groups_that_hold_each_other(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        group = file.create_group("group")
+        group["mask"] = GREY
+        group["root"] = group["again"] = file["/"]
+    assert (read_mask(tmp_path / "a.h5") == GREY).all()
+
+
+def test_nrrd_values_in_another_file(tmp_path: Path) -> None:
+    (tmp_path / "secret.raw").write_bytes(bytes(range(20)))
+    for key in ("data file", "datafile"):
+        header = f"NRRD0004\ntype: uint8\ndimension: 2\nsizes: 4 5\nencoding: raw\n{key}: secret.raw\n\n"
+        (tmp_path / "a.nrrd").write_text(header)
+        with pytest.raises(UnreadableFileError, match="another file"):
+            read_mask(tmp_path / "a.nrrd")
 
 
 def _nifti(volume: np.ndarray, affine: np.ndarray) -> Any:

@@ -210,3 +210,16 @@ def test_a_declared_nodata_value_stays_with_the_image(
     image = read_image(write_tiff(tmp_path / "a.tif", pixels, nodata=declared))
     assert image.nodata == expected
     assert (image.valid is None) == (expected != 7.0)
+
+
+def test_ome_tiff_reads_no_other_file(tmp_path: Path) -> None:
+    metadata = (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:{own}"><Image ID="Image:0">'
+        '<Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" SizeX="4" SizeY="4" SizeZ="1" SizeC="1" SizeT="1">'
+        '<TiffData IFD="0"><UUID FileName="{file}">urn:uuid:2</UUID></TiffData></Pixels></Image></OME>'
+    )
+    (tmp_path / "data").mkdir()
+    for name, value, own in (("secret.ome.tif", 77, 2), ("data/a.ome.tif", 0, 1)):
+        text = metadata.format(own=own, file="../secret.ome.tif")
+        tifffile.imwrite(tmp_path / name, np.full((4, 4), value, np.uint8), description=text, metadata=None)
+    assert (read_image(tmp_path / "data" / "a.ome.tif").pixels == 0).all()

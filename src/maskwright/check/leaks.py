@@ -130,7 +130,8 @@ def same_files(samples: Sequence[Sample]) -> list[Problem]:
     for alike in by_size.values():
         if len({sample.split for sample in alike}) > 1:
             for sample in alike:
-                by_content[_digest(sample.image.files) + sample.image.identity().encode()].append(sample)
+                own = sample.image.identity().encode(errors="surrogatepass")
+                by_content[_digest(sample.image.files) + own].append(sample)
     problems = []
     for same in by_content.values():
         splits = list(dict.fromkeys(sample.split or "train" for sample in same))

@@ -180,11 +180,15 @@ def _measure_all(samples: Sequence[Sample], ignored: frozenset[Value]) -> list[M
 
 
 def _key(sample: Sample, ignored: frozenset[Value]) -> str:
-    digest = blake2b(f"{RECORD_FORMAT} {sorted(map(str, ignored))} {sample.id}".encode(), digest_size=16)
+    digest = blake2b(
+        f"{RECORD_FORMAT} {sorted(map(str, ignored))} {sample.id}".encode(errors="surrogatepass"), digest_size=16
+    )
     for part in (sample.image, sample.mask, sample.valid):
-        digest.update(b"-" if part is None else f"{type(part).__name__} {part.identity()}".encode())
+        digest.update(
+            b"-" if part is None else f"{type(part).__name__} {part.identity()}".encode(errors="surrogatepass")
+        )
     for path in files_of(sample):
-        digest.update(str(path.resolve()).encode())
+        digest.update(str(path.resolve()).encode(errors="surrogatepass"))
         with suppress(OSError):
             status = path.stat()
             digest.update(f"{status.st_size} {status.st_mtime_ns}".encode())

@@ -206,7 +206,7 @@ RECORDS = (Measured, Unread, Picture, Channel, Labels, Count, Spot, Placement)
 def _format(records: Sequence[type] = RECORDS, measured_by: int = MEASURED_BY) -> str:
     """A short hash of the names and types of all recorded fields, and of the way they are measured."""
     described = [f"{record.__name__}.{field.name}: {field.type}" for record in records for field in fields(record)]
-    return blake2b("\n".join([str(measured_by), *described]).encode(), digest_size=8).hexdigest()
+    return blake2b("\n".join([str(measured_by), *described]).encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
 
 RECORD_FORMAT = _format()

@@ -132,12 +132,12 @@ class Dataset:
             digests = dict(zip(files, pool.map(_digest, files), strict=True))
         total = blake2b(digest_size=16)
         for item in self.classes.classes:
-            total.update(f"{item.name}\0{item.values}\0".encode())
+            total.update(f"{item.name}\0{item.values}\0".encode(errors="surrogatepass"))
         total.update(f"{self.classes.unlabelled}\0".encode())
         for sample in sorted(self.samples, key=lambda sample: sample.id):
-            total.update(f"{sample.id}\0".encode())
+            total.update(f"{sample.id}\0".encode(errors="surrogatepass"))
             for part in (sample.image, sample.mask, sample.valid):
-                total.update(b"-" if part is None else part.identity().encode())
+                total.update(b"-" if part is None else part.identity().encode(errors="surrogatepass"))
                 for file in () if part is None else part.files:
                     total.update(digests[file][1])
         size = sum(digests[file][0] for file in files)

@@ -247,7 +247,7 @@ def _block(sequence: _Unit, count: int, seed: int) -> _Unit:
 
 
 def _chance(seed: int, purpose: str, name: str) -> int:
-    return int.from_bytes(blake2b(f"{seed}/{purpose}/{name}".encode(), digest_size=8).digest())
+    return int.from_bytes(blake2b(f"{seed}/{purpose}/{name}".encode(errors="surrogatepass"), digest_size=8).digest())
 
 
 def _described(taken: Sequence[_Unit], units: Sequence[_Unit]) -> str:

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from maskwright import pages, runs
 from maskwright.datasets.classes import ClassTable
+from maskwright.errors import RunError
 from maskwright.evaluate import figures, pictures
 from maskwright.evaluate.evaluation import COUNTS, INTERVAL_RESAMPLES, PICTURES, Evaluation, Picture
 from maskwright.evaluate.history import (
@@ -30,6 +31,7 @@ from maskwright.evaluate.history import (
     when,
 )
 from maskwright.evaluate.metrics import class_iou, mean_of_present
+from maskwright.imaging.decoders import sniff
 from maskwright.imaging.painting import data_address
 
 __all__ = ["write_report"]
@@ -217,7 +219,7 @@ def _shown(folder: Path, evaluation: Evaluation, picture: Picture) -> dict[str, 
     height, width = evaluation.sizes_N2[place].tolist()
     name = evaluation.ids[place]
     parts = [
-        (part, f"{part} of {name}", _data(folder / PICTURES / getattr(picture, part)))
+        (part, f"{part} of {name}", _data(runs.inside(folder, PICTURES, getattr(picture, part))))
         for part in ("image", "truth", "prediction", "errors")
     ]
     return {
@@ -241,11 +243,19 @@ def _classes(content: Mapping[str, Any], run: Path) -> ClassTable | None:
 
 
 def _data(path: Path) -> str | None:
-    """A picture as a data address, or None if it is gone."""
+    """A picture as a data address, or None if it is gone; raises RunError for what is no picture."""
     try:
-        return data_address(path.read_bytes())
+        content = path.read_bytes()
     except OSError:
         return None
+    if sniff(content[:16]) not in ("png", "jpeg"):
+        raise RunError(
+            f"{path} is no picture.",
+            expected="Expected PNG or JPEG, as `maskwright evaluate` writes them.",
+            remedy="Evaluate again, or remove the evaluation.",
+            file=path,
+        )
+    return data_address(content)
 
 
 def _css(color: tuple[int, int, int]) -> str:

@@ -254,24 +254,36 @@ def _hdf5(path: Path) -> _Opened:
     file = h5py.File(path, "r")
     matlab = path.suffix.lower() == ".mat"
     found: list[Stored] = []
+    links: list[str] = []
+    seen = set()
 
     def visit(group: Any, name: str) -> None:
         for key in group:
             link = group.get(key, getlink=True)
             if isinstance(link, h5py.ExternalLink | h5py.SoftLink):
-                continue  # what lies elsewhere is not this file's
+                links.append(f"{name}{key}")  # what lies elsewhere is not this file's, and a way may lead elsewhere
+                continue
             item = group[key]
             if isinstance(item, h5py.Group) and key != "#refs#":
-                visit(item, f"{name}{key}/")
+                place = h5py.h5o.get_info(item.id).addr
+                if place not in seen:  # groups may hold each other
+                    seen.add(place)
+                    visit(item, f"{name}{key}/")
             elif isinstance(item, h5py.Dataset) and item.dtype.kind in "uifb":
-                if item.external:
+                if item.external or item.is_virtual:
                     raise LayoutError(
                         f"its data set {name}{key} keeps its values in another file. Expected them inside"
                     )
                 shape = item.shape[::-1] if matlab else item.shape
                 found.append(Stored(f"{name}{key}", shape, _from_hdf5(item, transposed=matlab)))
 
-    visit(file, "")
+    try:
+        visit(file, "")
+        if links and not found:
+            raise LayoutError(f"its entry {links[0]} is a link, maybe to another file. Expected the values inside")
+    except BaseException:
+        file.close()
+        raise
     return found, file.close
 
 
@@ -309,6 +321,8 @@ def _nrrd(path: Path) -> _Opened:
     except ModuleNotFoundError:
         raise _needs(path, "an NRRD file", "pynrrd", "medical") from None
     header = nrrd.read_header(str(path))
+    if {"data file", "datafile"} & {key.lower() for key in header}:
+        raise LayoutError("its header keeps the values in another file. Expected them in the same one")
     shape = tuple(int(length) for length in header["sizes"])
 
     def read(index: Any) -> np.ndarray:

@@ -21,7 +21,7 @@ def grid_of(image: Path) -> list[Tag]:
     """The tags that lay a GeoTIFF on the map, as tifffile writes them; none for other files."""
     if image.suffix.lower() not in (".tif", ".tiff"):
         return []
-    with tifffile.TiffFile(image) as tif:
+    with tifffile.TiffFile(image, _multifile=False) as tif:
         tags = tif.pages.first.tags
         found = [tags[code] for code in GRID_TAGS if code in tags]
         return [(tag.code, int(tag.dtype), tag.count, tag.value, True) for tag in found]

@@ -66,7 +66,7 @@ def first_page(path: Path) -> FirstPage | None:
 
 def count_pages(path: Path) -> int:
     """How many pictures of one size a TIFF stack has; 0 for what is one picture, or several of different kinds."""
-    with tifffile.TiffFile(path) as tif:
+    with tifffile.TiffFile(path, _multifile=False) as tif:
         pictures = _pictures(tif)
         if len(pictures) != 1:
             return 0
@@ -81,7 +81,7 @@ def count_pages(path: Path) -> int:
 
 def segment_pixels(path: Path, page: int | None) -> int:
     """Pixels that have to be decoded for one of them: those of a tile or strip; 0 where the file can be mapped."""
-    with tifffile.TiffFile(path) as tif:
+    with tifffile.TiffFile(path, _multifile=False) as tif:
         first, _, _ = _layout(tif, page)
         if first.is_memmappable:
             return 0
@@ -93,7 +93,7 @@ def tiff_header(path: Path, page: int | None) -> Header:
 
     Raises LayoutError if it has several pages and none is asked for, and what tifffile raises if it is damaged.
     """
-    with tifffile.TiffFile(path) as tif:
+    with tifffile.TiffFile(path, _multifile=False) as tif:
         first, axes, shape = _layout(tif, page)
         sizes = dict(zip(axes, shape, strict=True))
         return Header(
@@ -118,7 +118,7 @@ def decode_tiff(path: Path, page: int | None, window: Window | None = None, *, i
     damaged or truncated.
     """
     asked = window
-    with tifffile.TiffFile(path) as tif:
+    with tifffile.TiffFile(path, _multifile=False) as tif:
         first, axes, shape = _layout(tif, page)
         orientation = _orientation(first)
         asked = window if orientation == 1 else None

@@ -10,7 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from maskwright.errors import DataError
+from maskwright.errors import DataError, UnreadableFileError
+from maskwright.imaging.maps import opened, reference_system
 from maskwright.label import vectors
 
 
@@ -45,7 +46,16 @@ class Grid:
         geometries, crs = vectors.read(path, layer)
         if not geometries:
             return np.zeros(self.shape, bool)
-        here = [transform_geom(crs, self.crs, geometry) for geometry in geometries]
+        try:
+            system = reference_system(crs)
+        except ValueError as error:
+            raise UnreadableFileError(
+                f"{path}: the reference system {error}.",
+                expected='Expected an authority\'s code such as "EPSG:32632", WKT or PROJJSON.',
+                remedy="Export the shapes again.",
+                file=path,
+            ) from None
+        here = [transform_geom(system, self.crs, geometry) for geometry in geometries]
         thin = any(not geometry["type"].endswith("Polygon") for geometry in geometries)
         if not (thin and width):
             return np.asarray(rasterize(here, self.shape, transform=self.transform, all_touched=thin), bool)
@@ -66,7 +76,7 @@ def grid_of(path: Path, shape: tuple[int, int]) -> Grid:
     Raises DataError if the file is not georeferenced, or rasterio is not installed.
     """
     try:
-        import rasterio
+        import rasterio  # noqa: F401
     except ImportError:
         raise DataError(
             f"{path.name} cannot be laid on the map: rasterio is not installed.",
@@ -74,7 +84,7 @@ def grid_of(path: Path, shape: tuple[int, int]) -> Grid:
             remedy="pip install maskwright[geo]",
             file=path,
         ) from None
-    with rasterio.Env(), rasterio.open(path) as raster:
+    with opened(path) as raster:
         transform, crs = raster.transform, raster.crs
     if crs is None:
         raise DataError(

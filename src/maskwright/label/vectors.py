@@ -19,6 +19,7 @@ from maskwright.errors import UnreadableFileError
 Geometry = dict[str, Any]
 """A geometry as in GeoJSON: type and coordinates (or geometries)."""
 
+_DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, StopIteration, RecursionError)
 _ENVELOPES = (0, 32, 48, 48, 64)
 """Bytes of a GeoPackage geometry's envelope, by its kind."""
 _NAMES = ("", "Point", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon", "GeometryCollection")
@@ -34,7 +35,7 @@ def read(path: Path, layer: str | None = None) -> tuple[list[Geometry], str]:
             return _geojson(json.loads(path.read_text("utf-8")))
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
             return _geopackage(database, layer)
-    except (OSError, ValueError, KeyError, TypeError, IndexError, struct.error, sqlite3.Error) as error:
+    except (*_DAMAGED, struct.error, sqlite3.Error) as error:
         raise UnreadableFileError(
             f"{path} cannot be read as shapes of a map: {error}.",
             expected="Expected GeoJSON, or a GeoPackage (.gpkg) with a layer of features.",
@@ -44,7 +45,7 @@ def read(path: Path, layer: str | None = None) -> tuple[list[Geometry], str]:
 
 
 def _geojson(content: dict[str, Any]) -> tuple[list[Geometry], str]:
-    crs = content.get("crs", {}).get("properties", {}).get("name", "EPSG:4326")
+    crs = str(content.get("crs", {}).get("properties", {}).get("name", "EPSG:4326"))
     if content["type"] == "FeatureCollection":
         return [feature["geometry"] for feature in content["features"] if feature["geometry"]], crs
     return [content["geometry"] if content["type"] == "Feature" else content], crs

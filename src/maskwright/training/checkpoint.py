@@ -103,7 +103,7 @@ def load(run: Path, module: nn.Module, optimizer: torch.optim.Optimizer, average
         )
     content: dict[str, Any] = runs.read_json(folder / STATE)
     content = {"fraction": content.pop("share", 0.0)} | content  # states of the first version call it share
-    path = folder / content.pop("tensors")
+    path = runs.inside(folder, content.pop("tensors"))
     try:
         tensors = load_file(path)
         module.load_state_dict(_under(tensors, "module."))

@@ -37,6 +37,7 @@ from maskwright.datasets.formats.layout import Layout, counted, found, is_labels
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.sources import Source, natural
 from maskwright.errors import ClassTableError, DataError, PairingError, listed
+from maskwright.imaging.maps import opened
 from maskwright.imaging.tiffs import first_page
 
 _TIFF = (".tif", ".tiff")
@@ -265,10 +266,9 @@ def _check_unlabelled(sources: dict[tuple[Path, Path], OnGrid], table: Path | No
 
 def _uncovered(source: OnGrid) -> bool:
     """Whether a label raster may leave pixels of its image without a label."""
-    import rasterio
     from rasterio.warp import transform_bounds
 
-    with rasterio.open(source.path) as labels:
+    with opened(source.path) as labels:
         if labels.nodata is not None or labels.crs is None:
             return True
         left, bottom, right, top = transform_bounds(source.grid.crs, labels.crs, *source.grid.box())
@@ -278,9 +278,7 @@ def _uncovered(source: OnGrid) -> bool:
 
 def _holds(path: Path) -> bool:
     """Whether 255 is among the values of a raster that are data."""
-    import rasterio
-
-    with rasterio.open(path) as labels:
+    with opened(path) as labels:
         blocks: Iterator[Any] = (window for _, window in labels.block_windows(1))
         for window in blocks:
             data = labels.read_masks(1, window=window) != 0

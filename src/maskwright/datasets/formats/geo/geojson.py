@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from maskwright.datasets.formats.drawn.annotations import damaged
+from maskwright.imaging.maps import reference_system
 
 _CLASS_KEYS = (
     "class", "label", "class_name", "classname", "category", "classification", "name", "type", "landcover",
@@ -115,13 +116,13 @@ def _polygons(geometry: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _projected(path: Path, geometries: list[dict[str, Any]], own: str, crs: str) -> list[dict[str, Any]]:
     from rasterio.crs import CRS
-    from rasterio.errors import CRSError
     from rasterio.warp import transform_geom
 
     try:
-        source = CRS.from_user_input(own)
-    except CRSError:
-        raise damaged(path, f"its reference system {own!r} is unknown", 'a name such as "EPSG:32632"') from None
+        source = reference_system(own)
+    except ValueError as error:
+        found = f"its reference system {error}"
+        raise damaged(path, found, 'an authority\'s code such as "EPSG:32632", WKT or PROJJSON') from None
     target = CRS.from_wkt(crs)
     if source == target:
         return geometries

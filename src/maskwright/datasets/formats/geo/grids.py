@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +14,7 @@ from maskwright.datasets.sources import Source, Window
 from maskwright.errors import UnreadableFileError
 from maskwright.imaging import images
 from maskwright.imaging.decoders import Header
+from maskwright.imaging.maps import opened
 
 Box = tuple[float, float, float, float]
 """Left, bottom, right and top on the map."""
@@ -39,12 +39,10 @@ class Grid(NamedTuple):
         import rasterio
 
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-                with rasterio.open(path) as raster:
-                    a, b, c, d, e, f = raster.transform[:6]
-                    crs = raster.crs.to_wkt() if raster.crs else ""
-                    return cls((a, b, c, d, e, f), crs, raster.height, raster.width)
+            with opened(path) as raster:
+                a, b, c, d, e, f = raster.transform[:6]
+                crs = raster.crs.to_wkt() if raster.crs else ""
+                return cls((a, b, c, d, e, f), crs, raster.height, raster.width)
         except rasterio.errors.RasterioError as error:
             raise UnreadableFileError(
                 f"{path} cannot be read: {error}.", expected="Expected a GeoTIFF.", remedy="Export it again.", file=path
@@ -121,7 +119,7 @@ class GeoRaster(OnGrid):
 
         grid = self.shown()
         try:
-            with rasterio.open(self.path) as labels:
+            with opened(self.path) as labels:
                 opaque = labels.nodata is None and ColorInterp.alpha not in labels.colorinterp
                 bands = 3 if labels.dtypes[0] == "uint8" and labels.count >= 3 else 1
                 with WarpedVRT(
