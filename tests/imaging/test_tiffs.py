@@ -213,13 +213,16 @@ def test_a_declared_nodata_value_stays_with_the_image(
 
 
 def test_ome_tiff_reads_no_other_file(tmp_path: Path) -> None:
-    metadata = (
-        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:{own}"><Image ID="Image:0">'
-        '<Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" SizeX="4" SizeY="4" SizeZ="1" SizeC="1" SizeT="1">'
-        '<TiffData IFD="0"><UUID FileName="{file}">urn:uuid:2</UUID></TiffData></Pixels></Image></OME>'
+    planes = "".join(
+        f'<TiffData IFD="0" FirstZ="{z}" PlaneCount="1"><UUID FileName="{name}">urn:uuid:{z}</UUID></TiffData>'
+        for z, name in enumerate(("a.ome.tif", "../secret.ome.tif"))
     )
     (tmp_path / "data").mkdir()
-    for name, value, own in (("secret.ome.tif", 77, 2), ("data/a.ome.tif", 0, 1)):
-        text = metadata.format(own=own, file="../secret.ome.tif")
-        tifffile.imwrite(tmp_path / name, np.full((4, 4), value, np.uint8), description=text, metadata=None)
+    for own, name in enumerate(("data/a.ome.tif", "secret.ome.tif")):
+        text = (
+            f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:{own}"><Image ID="Image:0">'
+            '<Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" SizeX="4" SizeY="4" SizeZ="2" SizeC="1" '
+            f'SizeT="1">{planes}</Pixels></Image></OME>'
+        )
+        tifffile.imwrite(tmp_path / name, np.full((4, 4), 77 * own, np.uint8), description=text, metadata=None)
     assert (read_image(tmp_path / "data" / "a.ome.tif").pixels == 0).all()

@@ -12,6 +12,7 @@ along its last axis, with rows and columns exchanged, as viewers show them; the 
 
 from __future__ import annotations
 
+import io
 import math
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ import numpy as np
 from maskwright.errors import UnreadableFileError
 from maskwright.imaging.decoders import Header, LayoutError, Raster
 from maskwright.imaging.memory import require_room
+from maskwright.imaging.packed import check_elements, check_offset, check_values
 
 MOST_CHANNELS = 4
 """Length of an axis, first or last, up to which it is that of channels."""
@@ -45,6 +47,10 @@ class Stored:
     read: Callable[[Any], np.ndarray]
     """The array at an index, such as a page's number or `...`."""
     remark: str = ""
+    each: int = 8
+    """Bytes of a value."""
+    by_page: bool = False
+    """Whether a page is read without the others."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ def decode_array(path: Path, kind: str, page: int | None, *, indices: bool) -> R
         else:
             index = (page or 0) if axes.pages else ...
         values = math.prod(stored.shape)
-        require_room(values // axes.pages if axes.pages else values, 8)
+        require_room(values // axes.pages if axes.pages and stored.by_page else values, stored.each)
         pixels = np.asarray(stored.read(index))
     if axes.transposed:
         pixels = pixels.reshape(axes.width, axes.height, -1).swapaxes(0, 1)
@@ -190,12 +196,14 @@ def _last(stored: Stored) -> str:
     return stored.name.rsplit("/", 1)[-1].lower()
 
 
+_HEADER = 2**16
+"""Bytes that the header of a NumPy array has, at most."""
 _Opened = tuple[list[Stored], Callable[[], None]]
 
 
 def _npy(path: Path) -> _Opened:
     array = np.load(path, mmap_mode="r", allow_pickle=False)
-    return [Stored("array", array.shape, lambda index: array[index])], lambda: None
+    return [Stored("array", array.shape, lambda index: array[index], each=array.itemsize, by_page=True)], lambda: None
 
 
 def _npz(path: Path) -> _Opened:
@@ -203,11 +211,12 @@ def _npz(path: Path) -> _Opened:
     file = zipfile.ZipFile(path)
     for name in file.namelist():
         with file.open(name) as member:
-            version = np.lib.format.read_magic(member)
-            reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape = reader(member)[0]
+            start = io.BytesIO(member.read(_HEADER))  # not more: a header may say that it is of 4 GB
+        version = np.lib.format.read_magic(start)
+        reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = reader(start)
         key = name.removesuffix(".npy")
-        found.append(Stored(key, shape, _from_npz(path, key)))
+        found.append(Stored(key, shape, _from_npz(path, key), each=max(1, dtype.itemsize)))
     return found, file.close
 
 
@@ -223,6 +232,7 @@ def _from_npz(path: Path, key: str) -> Callable[[Any], np.ndarray]:
 def _mat(path: Path) -> _Opened:
     from scipy.io import loadmat
 
+    check_elements(path)
     content = loadmat(path, squeeze_me=False, struct_as_record=True)
     found = [one for name, value in content.items() if not name.startswith("__") for one in _numbers(name, value)]
     return found, lambda: None
@@ -274,8 +284,9 @@ def _hdf5(path: Path) -> _Opened:
                     raise LayoutError(
                         f"its data set {name}{key} keeps its values in another file. Expected them inside"
                     )
-                shape = item.shape[::-1] if matlab else item.shape
-                found.append(Stored(f"{name}{key}", shape, _from_hdf5(item, transposed=matlab)))
+                shape, each = item.shape[::-1] if matlab else item.shape, item.dtype.itemsize
+                read = _from_hdf5(item, transposed=matlab)
+                found.append(Stored(f"{name}{key}", shape, read, each=each, by_page=not matlab))
 
     try:
         visit(file, "")
@@ -300,6 +311,7 @@ def _nifti(path: Path) -> _Opened:
         import nibabel
     except ModuleNotFoundError:
         raise _needs(path, "a NIfTI file", "nibabel", "medical") from None
+    check_offset(path)
     image: Any = nibabel.load(path)
     directions: Any = nibabel
     codes = "".join(code or "?" for code in directions.aff2axcodes(image.affine))
@@ -312,7 +324,7 @@ def _nifti(path: Path) -> _Opened:
         return values
 
     remark = f"slices along the last axis of a volume whose axes point to {codes}" if len(shape) > 2 else ""
-    return [Stored("volume", shape, read, remark)], lambda: None
+    return [Stored("volume", shape, read, remark, by_page=True)], lambda: None
 
 
 def _nrrd(path: Path) -> _Opened:
@@ -324,8 +336,10 @@ def _nrrd(path: Path) -> _Opened:
     if {"data file", "datafile"} & {key.lower() for key in header}:
         raise LayoutError("its header keeps the values in another file. Expected them in the same one")
     shape = tuple(int(length) for length in header["sizes"])
+    most = math.prod(shape) * 8
 
     def read(index: Any) -> np.ndarray:
+        check_values(path, header["encoding"], most)
         values, _ = nrrd.read(str(path))
         found: np.ndarray = values[index]
         return found

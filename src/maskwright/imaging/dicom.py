@@ -8,14 +8,18 @@ are left alone. As masks, stored values are read as they are.
 
 from __future__ import annotations
 
+import io
+import struct
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from maskwright.errors import UnreadableFileError
+from maskwright.imaging.codestreams import require_room_for
 from maskwright.imaging.decoders import Header, LayoutError, Raster
-from maskwright.imaging.memory import require_room
+from maskwright.imaging.memory import require_room, require_room_inflated
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -44,6 +48,11 @@ def decode_dicom(path: Path, page: int | None, *, indices: bool) -> Raster:
     frames = int(dataset.get("NumberOfFrames") or 1)
     each = int(dataset.get("SamplesPerPixel") or 1) * (int(dataset.get("BitsAllocated") or 8) // 8)
     require_room(frames * int(dataset.Rows) * int(dataset.Columns), each)
+    if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        from pydicom.encaps import generate_frames
+
+        for frame in generate_frames(dataset.PixelData, number_of_frames=frames):
+            require_room_for(frame, each)
     stored: np.ndarray = dataset.pixel_array
     if int(dataset.get("NumberOfFrames") or 1) > 1:
         stored = stored[page or 0]
@@ -75,10 +84,38 @@ def _read(path: Path, **options: Any) -> Dataset:
             file=path,
         ) from None
     config.settings.reading_validation_mode = config.IGNORE  # odd texts in a header are no matter here
+    _refuse_inflated(path)
     dataset = dcmread(path, **options)
     if "Rows" not in dataset or "Columns" not in dataset:
         raise LayoutError("it is a DICOM file without an image. Expected a slice. Leave it out")
     return dataset
+
+
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
+_LONG = (b"OB", b"OW", b"OF", b"SQ", b"UN", b"UT")
+"""Types of values whose length has four bytes, after two that are reserved."""
+
+
+def _refuse_inflated(path: Path) -> None:
+    """Raise TooLargeError where a deflated file yields more than there is room for: it is inflated to read its header.
+
+    DICOM PS3.10, section 7.1: elements of group 2 come first, plain, and one of them says that the rest is deflated.
+    """
+    with path.open("rb") as file:
+        file.seek(132)
+        deflated = False
+        while len(start := file.read(8)) == 8 and start[:2] == b"\x02\x00":
+            if start[4:6] in _LONG:
+                (length,) = struct.unpack("<I", file.read(4))
+            else:
+                (length,) = struct.unpack("<H", start[6:])
+            if start[2:4] == b"\x10\x00":
+                deflated = file.read(length).startswith(_DEFLATED)
+            else:
+                file.seek(length, io.SEEK_CUR)
+        if deflated:
+            file.seek(-len(start), io.SEEK_CUR)
+            require_room_inflated(file.read(), -zlib.MAX_WBITS)
 
 
 def _check_frame(dataset: Dataset, page: int | None) -> None:

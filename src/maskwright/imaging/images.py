@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PillowImage
 
-from maskwright.errors import MaskwrightError, SettingError, TooLargeError, UnreadableFileError
+from maskwright.errors import MaskwrightError, SettingError, UnreadableFileError
 from maskwright.imaging.decoders import Header, LayoutError, Raster, Window, check_window, decode, read_header, sniff
+from maskwright.imaging.memory import named, require_room
 from maskwright.runs import replacing
 
 ARRAY_SUFFIXES = frozenset({".npy", ".npz", ".mat", ".h5", ".hdf5", ".nii", ".nii.gz", ".nrrd", ".seg.nrrd"})
@@ -281,6 +282,8 @@ def _decoded(path: Path, page: int | None, window: Window | None, *, indices: bo
         with path.open("rb") as file:
             kind = _kind(path, file.read(_START))
             file.seek(0)
+            if kind not in ("tiff", "dicom", *ARRAYS):
+                require_room(path.stat().st_size)
             content = file.read() if kind not in ("tiff", "dicom", *ARRAYS) else b""
         if kind == "tiff":
             from maskwright.imaging.tiffs import decode_tiff
@@ -339,11 +342,8 @@ def _refuse_page(path: Path, page: int | None) -> None:
 def _explained(path: Path) -> Iterator[None]:
     """Turn whatever a decoder raises (each has its own kinds) into an UnreadableFileError that names the file."""
     try:
-        yield
-    except TooLargeError as error:
-        raise TooLargeError(
-            f"{path} is too large: {error.what}", expected=error.expected, remedy=error.remedy, file=path
-        ) from None
+        with named(path):
+            yield
     except MaskwrightError:
         raise
     except MemoryError:

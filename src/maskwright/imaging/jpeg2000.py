@@ -23,14 +23,18 @@ def jpeg2000_header(file: BinaryIO) -> Header:
     file.seek(0)
     start = file.read(4)
     if start == _CODESTREAM:
-        _, _, right, bottom, left, top = struct.unpack(">HHIIII", _exactly(file, 20))
-        (components,) = struct.unpack(">H", _exactly(file, 18)[16:])
-        return Header(height=bottom - top, width=right - left, components=components)
+        return _codestream_header(file)
     file.seek(0)
     boxes = _boxes(file)
     if b"ihdr" not in boxes:
         raise ValueError("it has no image header")
     height, width, components = struct.unpack(">IIH", boxes[b"ihdr"][:10])
+    if file.read(4) == _CODESTREAM:
+        inside = _codestream_header(file)
+        if (inside.height, inside.width) != (height, width):
+            raise ValueError(
+                f"its image header says {width} x {height} pixels, and its codestream {inside.width} x {inside.height}"
+            )
     definitions = boxes.get(b"cdef", b"")[2:]
     kinds = {channel: kind for channel, kind, _ in struct.iter_unpack(">HHH", definitions[: len(definitions) // 6 * 6])}
     return Header(
@@ -53,12 +57,20 @@ def decode_jpeg2000(content: bytes) -> Raster:
     return Raster(pixels=pixels)
 
 
+def _codestream_header(file: BinaryIO) -> Header:
+    """Of a codestream, after its first marker and that of its sizes."""
+    _, _, right, bottom, left, top = struct.unpack(">HHIIII", _exactly(file, 20))
+    (components,) = struct.unpack(">H", _exactly(file, 18)[16:])
+    return Header(height=bottom - top, width=right - left, components=components)
+
+
 def _boxes(file: BinaryIO) -> dict[bytes, bytes]:
     """The boxes before the pixels, those in the header box among them."""
     boxes: dict[bytes, bytes] = {}
     while len(start := file.read(8)) == 8:
         length, name = struct.unpack(">I4s", start)
         if name == b"jp2c":
+            file.seek(8 if length == 1 else 0, io.SEEK_CUR)
             break
         if name == b"jp2h":  # a box of boxes
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -130,6 +131,8 @@ def decode_tiff(path: Path, page: int | None, window: Window | None = None, *, i
             window = None
         else:
             require_room(math.prod(shape), first.dtype.itemsize if first.dtype is not None else 1)
+            for part in [first] if page is not None else _pictures(tif)[0].pages:
+                _check_segments(part)
             pixels = (_pictures(tif)[0] if page is None else first).asarray().reshape(shape)
             for place, axis in enumerate("YX"):
                 pixels, axes = np.moveaxis(pixels, axes.index(axis), place), _moved(axes, axis, place)
@@ -185,6 +188,8 @@ def _read_window(page: tifffile.TiffPage | tifffile.TiffFrame, window: Window) -
     tables = {}
     if keyframe.compression in _JPEG:
         tables = {"jpegtables": page.jpegtables, "jpegheader": keyframe.jpegheader}
+    _check_segments(page, places)
+    require_room(window.height * window.width, planes * samples * _itemsize(keyframe))
     pixels = np.empty((planes, window.height, window.width, samples), keyframe.dtype)
     segments = page.parent.filehandle.read_segments(
         [page.dataoffsets[place] for place in places], [page.databytecounts[place] for place in places], indices=places
@@ -201,6 +206,34 @@ def _read_window(page: tifffile.TiffPage | tifffile.TiffFrame, window: Window) -
         else:
             part[...] = segment[0, ys.start - top : ys.stop - top, xs.start - left : xs.stop - left]
     return np.moveaxis(pixels, 0, 2).reshape(window.height, window.width, planes * samples)
+
+
+def _check_segments(page: tifffile.TiffPage | tifffile.TiffFrame | None, places: Sequence[int] | None = None) -> None:
+    """Raise TooLargeError where a tile or strip of a page is too large, by the file's tags or by its own header."""
+    keyframe = None if page is None else page.keyframe
+    if page is None or keyframe is None or keyframe.is_memmappable:
+        return
+    rows, columns = min(keyframe.rowsperstrip, keyframe.imagelength), keyframe.imagewidth
+    if keyframe.is_tiled:
+        rows, columns = keyframe.tilelength * keyframe.tiledepth, keyframe.tilewidth
+    each = (keyframe.samplesperpixel if keyframe.planarconfig == 1 else 1) * _itemsize(keyframe)
+    require_room(rows * columns, each)
+    if keyframe.compression in _PLAIN:
+        return
+    from maskwright.imaging.codestreams import require_room_for
+
+    file = page.parent.filehandle
+    for place in range(len(page.dataoffsets)) if places is None else places:
+        file.seek(page.dataoffsets[place])
+        require_room_for(file.read(page.databytecounts[place]), each)
+
+
+def _itemsize(page: tifffile.TiffPage) -> int:
+    return page.dtype.itemsize if page.dtype is not None else 1
+
+
+_PLAIN = (1, 2, 3, 4, 5, 8, 32773, 32946, 34925, 50000)
+"""Compressions of bytes, of which tifffile takes no more than a segment has: the others hold pictures of their own."""
 
 
 def _layout(tif: tifffile.TiffFile, page: int | None) -> tuple[tifffile.TiffPage, str, tuple[int, ...]]:
@@ -260,6 +293,8 @@ def _internal_mask(tif: tifffile.TiffFile, first: tifffile.TiffPage, window: Win
     for page in tif.pages:
         own = page.aspage()
         if own.subfiletype & _MASK_PAGE and (own.imagelength, own.imagewidth) == size:
+            _check_segments(own)
+            require_room(size[0] * size[1])
             mask = own.asarray().reshape(size) if window is None else _read_window(own, window)[..., 0]
             return np.asarray(mask != 0)
     return None
@@ -281,7 +316,8 @@ def _band_marked_alpha(tif: tifffile.TiffFile, first: tifffile.TiffPage) -> bool
     if first.samplesperpixel < 4 or first.dtype is None or first.dtype.kind != "u":
         return False
     height, width = first.imagelength, first.imagewidth
-    if height * width <= _SAMPLED:
+    if height * width * first.samplesperpixel <= 4 * _SAMPLED:
+        _check_segments(first)
         last = first.asarray()[..., -1] if first.planarconfig == 1 else first.asarray()[-1]
     else:  # a few windows over all of it: every window of a raster must be read alike
         edge = min(height, width, 256)

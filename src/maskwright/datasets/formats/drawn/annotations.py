@@ -27,11 +27,12 @@ from maskwright.errors import DataError, EmptyDataError, MaskwrightError, Pairin
 from maskwright.imaging import images
 from maskwright.imaging.colors import default_color
 from maskwright.imaging.decoders import Header, decode
+from maskwright.imaging.memory import named
 
-_SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"} | {
-    "test": "test",
+_SPLITS = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
     "testing": "test",
-}
+}  # fmt: skip
 
 Drawing = tuple[tuple[int, Shape], ...]
 """Shapes with their raw values, in the order in which they are painted."""
@@ -64,9 +65,9 @@ class Drawn(Source):
 
     def read_mask(self) -> np.ndarray:
         """As `Source.read_mask`: int32; of a window, only the window is drawn."""
-        height, width = self.header().shape
-        frame = self.window or Window(0, 0, height, width)
-        return draw(self.drawing(), frame, self.background)
+        frame = self.window or Window(0, 0, *self.header().shape)
+        with named(self.path):
+            return draw(self.drawing(), frame, self.background)
 
 
 @dataclass(frozen=True, kw_only=True)

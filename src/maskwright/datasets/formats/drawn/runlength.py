@@ -34,7 +34,7 @@ from maskwright.errors import DataError, EmptyDataError, PairingError, Unreadabl
 from maskwright.imaging import images
 from maskwright.imaging.colors import default_color
 from maskwright.imaging.decoders import Header
-from maskwright.imaging.memory import require_room
+from maskwright.imaging.memory import named, require_room
 
 _IMAGE = ("imageid", "image_id", "image", "img", "id", "filename", "imageid_classid", "image_label")
 _RUNS = ("encodedpixels", "rle_mask", "rle", "encoding")
@@ -68,7 +68,8 @@ class Runs(Source):
     def read_mask(self) -> np.ndarray:
         """The mask (int32); raises UnreadableFileError where runs are no pairs, overlap or leave the image."""
         height, width = images.header_of(self.image).shape
-        require_room(height * width, 12)
+        with named(self.path):
+            require_room(height * width, 12)
         flat = np.zeros(height * width, np.int32)
         for value, text in self.runs:
             try:

@@ -117,6 +117,7 @@ def fill(rings: Sequence[np.ndarray], frame: Window) -> Patch | None:
         return None
     start, end, first, last = start[crossed], end[crossed], first[crossed], last[crossed]
     lengths = last - first
+    require_room(int(lengths.sum()), 64)
     edge = np.repeat(np.arange(len(lengths)), lengths)
     rows = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths - first, lengths)
     (x0, y0), (dx, dy) = start.T, (end - start).T
@@ -250,6 +251,7 @@ class PixelPolygon:
         """As `Shape.patch`."""
         rings = [_ints(ring) for ring in self.rings]
         (left, top), (right, bottom) = rings[0].min(axis=0).tolist(), rings[0].max(axis=0).tolist()
+        require_room((bottom - top + 1) * (right - left + 1))
         inside = np.zeros((bottom - top + 1, right - left + 1), np.uint8)
         for place, ring in enumerate(rings):
             cv2.fillPoly(inside, [ring], color=0 if place else 1, offset=(-left, -top))
