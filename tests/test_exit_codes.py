@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from maskwright import console
 from maskwright.cli import app, main
-from maskwright.errors import DataError, FailedFilesError, MaskwrightError
+from maskwright.errors import DataError, FailedFilesError, MaskwrightError, visible
 
 PAGE = Path(__file__).parents[1] / "docs" / "exit-codes.md"
 VERBS = sorted(name for name in app if not name.startswith("-"))
@@ -63,5 +62,5 @@ def test_every_end_has_its_code_and_is_in_the_table(
 
     monkeypatch.setattr("maskwright.cli.app", failing)
     assert code_of(monkeypatch) == code
-    assert console.visible(capsys.readouterr().err).strip()
+    assert visible(capsys.readouterr().err).strip()
     assert re.search(rf"^\| {code} \|", PAGE.read_text("utf-8"), re.MULTILINE)
