@@ -5,9 +5,9 @@
 An image of 60,000 x 60,000 pixels in 3 MB, and its kin in every format that is read: headers that lie, tiles and frames
 whose own headers say otherwise, archives and streams that yield thousands of times their length, shapes and masks
 larger than any image. Each is read in a process of its own, in which one picture may take `--gib` of memory (see
-`MASKWRIGHT_MAX_IMAGE_GIB` in docs/trouble.md), so that the table does not depend on the machine's. A row a bomb: what
-it was answered with, seconds from the call to the answer (libraries are imported before), and the memory above what the program itself has. Exit status
-1 if one is not refused by an explained error within `SECONDS` and `MIB`.
+`MASKWRIGHT_MAX_IMAGE_GIB` in docs/data.md), so that the table does not depend on the machine's. A row a bomb:
+what it was answered with, seconds from the call to the answer (libraries are imported before), and the memory above
+what the program itself has. Exit status 1 if one is not refused by an explained error within `SECONDS` and `MIB`.
 """
 
 # ruff: noqa: D103 - the names of bombs say what they are
@@ -47,7 +47,8 @@ from pathlib import Path
 from maskwright import open_dataset
 from maskwright.errors import MaskwrightError
 from maskwright.imaging.images import read_image, read_mask, read_shape
-import h5py, imagecodecs, nibabel, nrrd, pydicom, rasterio.features, scipy.io, yaml, maskwright.imaging.tiffs, maskwright.datasets.formats
+import h5py, imagecodecs, nibabel, nrrd, pydicom, rasterio.features, scipy.io, yaml
+import maskwright.imaging.tiffs, maskwright.datasets.formats
 
 path = Path(sys.argv[1])
 
@@ -496,8 +497,8 @@ def coco_of_run_lengths(folder: Path) -> Path:
 
 @bombs
 def coco_of_many_crossings(folder: Path) -> Path:
-    side = 8000
-    ring = [value for k in range(100_000) for value in (k % 50 * 100, side * (k % 2))]
+    side = 4000
+    ring = [value for k in range(100_000) for value in (k % 40 * 100, side * (k % 2))]
     (folder / "a.json").write_text(json.dumps(coco_of([ring], side)))
     (folder / "a.png").write_bytes(png_of(side))
     return folder

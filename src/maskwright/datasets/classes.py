@@ -292,11 +292,16 @@ def _translate(keys: np.ndarray, meaning: Mapping[int, int], lookup: np.ndarray 
     return np.where(known[place] == keys, indices[place], np.int16(-1))
 
 
-def _check(table: ClassTable) -> None:
-    if len(table) > MAX_CLASSES:
+def check_count(classes: int) -> None:
+    """Raise ClassTableError where there are more classes than a mask can tell apart."""
+    if classes > MAX_CLASSES:
         raise ClassTableError(
-            f"There are {len(table)} classes.", expected=f"Expected at most {MAX_CLASSES}: 255 means unlabelled."
+            f"There are {classes} classes.", expected=f"Expected at most {MAX_CLASSES}: 255 means unlabelled."
         )
+
+
+def _check(table: ClassTable) -> None:
+    check_count(len(table))
     names: set[str] = set()
     owner: dict[Value, str] = {}
     for item in table.classes:

@@ -97,9 +97,11 @@ def readings(path: Path) -> list[Meanings]:
 def _yaml(text: str) -> Any:
     import yaml
 
+    from maskwright.datasets import plain_yaml
+
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        return plain_yaml.parsed(text)
+    except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(str(error)) from None
 
 

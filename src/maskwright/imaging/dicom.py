@@ -19,7 +19,7 @@ import numpy as np
 from maskwright.errors import UnreadableFileError
 from maskwright.imaging.codestreams import require_room_for
 from maskwright.imaging.decoders import Header, LayoutError, Raster
-from maskwright.imaging.memory import require_room, require_room_inflated
+from maskwright.imaging.memory import SMALL, require_room, require_room_inflated
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -91,6 +91,8 @@ def _read(path: Path, **options: Any) -> Dataset:
     return dataset
 
 
+_RATIO = 32
+"""Bytes that one byte of a deflated file stands for, at most, where it is large: scans are noisy."""
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _LONG = (b"OB", b"OW", b"OF", b"SQ", b"UN", b"UT")
 """Types of values whose length has four bytes, after two that are reserved."""
@@ -115,7 +117,8 @@ def _refuse_inflated(path: Path) -> None:
                 file.seek(length, io.SEEK_CUR)
         if deflated:
             file.seek(-len(start), io.SEEK_CUR)
-            require_room_inflated(file.read(), -zlib.MAX_WBITS)
+            content = file.read()
+            require_room_inflated(content, -zlib.MAX_WBITS, most=max(SMALL, _RATIO * len(content)))
 
 
 def _check_frame(dataset: Dataset, page: int | None) -> None:

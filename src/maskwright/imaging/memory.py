@@ -76,14 +76,14 @@ def require_room(pixels: int, bytes_each: int = 1) -> None:
         )
 
 
-def require_room_inflated(content: bytes, wbits: int = zlib.MAX_WBITS) -> None:
-    """Raise TooLargeError where zlib yields more bytes than there is room for; what it yields is not kept.
+def require_room_inflated(content: bytes, wbits: int = zlib.MAX_WBITS, *, most: int) -> None:
+    """Raise TooLargeError where zlib yields more than `most` bytes, or than there is room for; none of it is kept.
 
     Damaged content passes: whoever reads it says what is wrong.
     """
-    if len(content) * ZLIB_RATIO <= SMALL and OPTION not in os.environ:
+    if len(content) * ZLIB_RATIO <= min(SMALL, most):
         return
-    stream, total, (room, _) = zlib.decompressobj(wbits), 0, _room()
+    stream, total, size, room = zlib.decompressobj(wbits), 0, len(content), min(most, _room()[0])
     try:
         while content and not stream.eof and total <= room:
             total += len(stream.decompress(content, _PART))
@@ -91,7 +91,11 @@ def require_room_inflated(content: bytes, wbits: int = zlib.MAX_WBITS) -> None:
     except zlib.error:
         return
     if total > room:
-        require_room(total + len(content))
+        raise TooLargeError(
+            f"{size:,} bytes that zlib compressed yield more than {room:,}.",
+            expected="Expected no more than the file declares, or a picture needs.",
+            remedy="Save it without compression if it is sound.",
+        )
 
 
 def _room() -> tuple[int, str]:

@@ -37,7 +37,11 @@ def check_elements(path: Path) -> None:
         while len(start := file.read(8)) == 8:
             kind, length = struct.unpack(order + "II", start)
             if kind == _COMPRESSED:
-                require_room_inflated(file.read(length))
+                content = file.read(length)
+                inner = zlib.decompressobj().decompress(content, 8)
+                declared = struct.unpack_from(order + "I", inner, 4)[0]
+                require_room(declared)
+                require_room_inflated(content, most=declared + 64)
             else:
                 file.seek(length, io.SEEK_CUR)
 

@@ -18,8 +18,9 @@ from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.samples import Sample, Source
 from maskwright.datasets.sources import Window
 from maskwright.datasets.values import THREADS
-from maskwright.errors import PairingError, UnreadableFileError, listed
+from maskwright.errors import PairingError, TooLargeError, UnreadableFileError, listed
 from maskwright.imaging.images import ARRAY_SUFFIXES, pictures_in, split_suffix
+from maskwright.imaging.memory import require_room
 from maskwright.imaging.tiffs import count_pages, first_page, segment_pixels
 
 LARGEST = 64_000_000
@@ -148,11 +149,14 @@ def _is_slow(part: Source) -> bool:
 
 
 def _windows(sample: Sample) -> list[Sample]:
-    """The windows of a large image, in rows; the sample itself where something about its sizes is wrong."""
+    """The windows of a large image, in rows; the sample itself where it has none that can be read alone."""
     try:
         height, width = sample.image.header().shape
         others = [part.header().shape for part in (sample.mask, sample.valid) if part is not None]
-    except UnreadableFileError:
+        for part in (sample.image, sample.mask, sample.valid):
+            if type(part) is Source and first_page(part.path) is not None:
+                require_room(segment_pixels(part.path, part.page))  # else every window says so
+    except (UnreadableFileError, TooLargeError):
         return [sample]
     if any(shape != (height, width) for shape in others):
         return [sample]  # checking headers says so

@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from maskwright.datasets.classes import ClassTable
+from maskwright.datasets.classes import ClassTable, check_count
 from maskwright.datasets.formats.drawn import rle
 from maskwright.datasets.formats.drawn.annotations import (
     DrawnHere,
@@ -239,6 +239,7 @@ def _categories(files: Sequence[_File]) -> list[dict[str, Any]]:
                     expected="Expected one name for each id in all files.",
                     remedy="Export them together.",
                 )
+    check_count(len(by_id) - 1)  # one may be the name of the whole
     # Roboflow declares the name of the whole as category 0, and the others as its members.
     groups = {item.get("supercategory") for file in files for item in file.categories}
     used = {a.category for file in files for a in file.annotations or ()}

@@ -42,7 +42,7 @@ from maskwright.datasets.sources import Source, natural
 from maskwright.errors import EmptyDataError
 from maskwright.imaging.colors import color_rgb
 
-LONGEST = 2**28
+LONGEST = 2**26
 """Bytes of a bitmap, unpacked once."""
 
 META = "meta.json"

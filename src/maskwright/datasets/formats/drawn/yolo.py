@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from maskwright.datasets import plain_yaml
 from maskwright.datasets.formats.drawn.annotations import (
     Drawing,
     Drawn,
@@ -176,7 +177,7 @@ def _described(root: Path) -> _Set | None:
 def _parsed(path: Path, text: str) -> dict[str, Any]:
     """The keys of a `data.yaml`. The base loader builds no objects, and leaves classes named `no` or `1` text."""
     try:
-        content = yaml.load(text, Loader=yaml.BaseLoader)
+        content = plain_yaml.parsed(text, texts=True)
     except (yaml.YAMLError, RecursionError) as error:
         mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
         where = f"line {mark.line + 1}: " if mark else ""
@@ -187,14 +188,14 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
         given = content.get(key, "")
         texts = given if isinstance(given, list) and key != "path" else [given]
         if not all(isinstance(item, str) for item in texts):
-            raise damaged(path, f"{key} is {given!r}", _EXPECTED)
+            raise damaged(path, f"{key} is {str(given)[:60]!r}", _EXPECTED)
     return content
 
 
 def _names(path: Path, given: Any) -> list[str]:
     names = list(given.values()) if isinstance(given, dict) else given
     if not all(isinstance(name, str) for name in names):
-        raise damaged(path, f"names has {given!r}", _EXPECTED)
+        raise damaged(path, f"names has {str(given)[:60]!r}", _EXPECTED)
     if isinstance(given, dict):
         if sorted(given) != sorted(map(str, range(len(given)))):
             raise damaged(path, f"names has the keys {', '.join(given)}", "0, 1, 2, ... without a gap")
