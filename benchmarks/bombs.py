@@ -21,7 +21,6 @@ import io
 import json
 import math
 import os
-import re
 import struct
 import subprocess
 import sys
@@ -133,14 +132,14 @@ def saved(kind: str, array: np.ndarray = SMALL, **options: Any) -> bytes:
 
 def jpeg_of(side: int, **options: Any) -> bytes:
     """A JPEG whose header says that it is so large."""
-    return re.sub(
-        re.escape(struct.pack(">BHH", 8, 8, 8)), struct.pack(">BHH", 8, side, side), saved("JPEG", **options), count=1
-    )
+    content = saved("JPEG", **options)
+    place = content.index(struct.pack(">BHH", 8, 8, 8))
+    return content[:place] + struct.pack(">BHH", 8, side, side) + content[place + 5 :]
 
 
 def jp2_of(side: int, form: str = "jp2") -> bytes:
     """A JPEG 2000 file whose headers say that it is so large."""
-    content: bytes = imagecodecs.jpeg2k_encode(SMALL, codecformat=form)
+    content = bytes(imagecodecs.jpeg2k_encode(SMALL, codecformat=form))
     return content.replace(struct.pack(">II", 8, 8), struct.pack(">II", side, side))
 
 
@@ -319,7 +318,8 @@ def dicom_of(*, side: int = 8, deflated: bytes | None = None, frame: bytes | Non
 
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = pydicom.uid.UID(syntax or pydicom.uid.ExplicitVRLittleEndian)
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.7", "1.2.3"
+    meta.MediaStorageSOPClassUID = pydicom.uid.UID("1.2.840.10008.5.1.4.1.1.7")
+    meta.MediaStorageSOPInstanceUID = pydicom.uid.UID("1.2.3")
     data = FileDataset("a", {}, file_meta=meta, preamble=bytes(128))
     data.Rows = data.Columns = side
     data.SamplesPerPixel, data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 1, 8, 8, 7, 0
@@ -609,9 +609,10 @@ def answered(name: str, gib: float) -> dict[str, Any]:
         if done.returncode or not last:
             found = (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1]
             return {"bomb": name, "file_mb": size / 1e6, "answer": found, "seconds": 0.0, "mib": 0.0, "right": False}
-        row = {"bomb": name, "file_mb": size / 1e6} | json.loads(last[-1])
+        row: dict[str, Any] = {"bomb": name, "file_mb": size / 1e6} | json.loads(last[-1])
         row["answer"] = row["answer"].replace(place, "")
-        return row | {"right": row["answer"] != "read" and row["seconds"] <= SECONDS and row["mib"] <= MIB}
+        row["right"] = row["answer"] != "read" and row["seconds"] <= SECONDS and row["mib"] <= MIB
+        return row
 
 
 def main() -> int:

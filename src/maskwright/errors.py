@@ -58,6 +58,10 @@ __all__ = [
 ]
 
 
+LONGEST = 8000
+"""Letters of what an error tells: a stranger's file may hold a name that fills the screen for minutes."""
+
+
 def listed(names: Sequence[str], shown: int = 5) -> str:
     """The first names, and how many more there are, for a message."""
     more = f" and {len(names) - shown} more" if len(names) > shown else ""
@@ -94,6 +98,7 @@ class MaskwrightError(ValueError):
     """What the command line exits with."""
 
     def __init__(self, what: str, *, expected: str = "", remedy: str = "", file: Path | None = None) -> None:
+        what = what if len(what) <= LONGEST else f"{what[:LONGEST]} ..."
         super().__init__(" ".join(part for part in (what, expected, remedy) if part))
         self.what, self.expected, self.remedy, self.file = what, expected, remedy, file
 

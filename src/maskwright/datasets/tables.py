@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from maskwright.datasets.classes import UNLABELLED, ClassTable, LabelClass, Value
+from maskwright.datasets.texts import read_text
 from maskwright.errors import ClassTableError
 from maskwright.imaging.colors import color_name, color_rgb, default_color
 
@@ -76,12 +77,9 @@ def fitting_table(folders: Iterable[Path], values: Iterable[Value]) -> tuple[Cla
 def readings(path: Path) -> list[Meanings]:
     """What a file may say values stand for; nothing where it is no such table."""
     try:
-        text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError):
-        try:
-            text = path.read_text("latin-1")
-        except OSError:
-            return []
+        text = read_text(path)
+    except OSError:
+        return []
     suffix = path.suffix.lower()
     try:
         if suffix in (".csv", ".tsv"):

@@ -19,6 +19,7 @@ from maskwright.datasets.formats.layout import Layout, found, not_read, table_in
 from maskwright.datasets.formats.pairing import check_pairs, files_in, paired_samples
 from maskwright.datasets.problems import Problem
 from maskwright.datasets.samples import Sample
+from maskwright.datasets.texts import read_text
 from maskwright.errors import ClassTableError
 from maskwright.imaging.colors import default_color
 
@@ -100,7 +101,7 @@ def _table(path: Path) -> ClassTable:
 
 
 def _read_names(path: Path) -> list[str]:
-    rows = [line.split("\t") for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
+    rows = [line.split("\t") for line in read_text(path).splitlines() if line.strip()]
     names = {int(row[0]): row[-1].strip() for row in rows if row[0].strip().isdecimal()}
     if list(names) != list(range(1, len(names) + 1)) or len(names) < 2:
         raise ClassTableError(

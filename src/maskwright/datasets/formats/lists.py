@@ -23,6 +23,7 @@ from maskwright.datasets.formats.layout import SPLITS, Layout, counted, found, i
 from maskwright.datasets.formats.pairing import files_in, is_image, matched, names_of, stem_of
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.samples import Sample, Source
+from maskwright.datasets.texts import read_text
 from maskwright.errors import DataError, EmptyDataError, PairingError, listed
 from maskwright.imaging.images import IMAGE_SUFFIXES
 
@@ -93,7 +94,7 @@ def _with_lines(files: Sequence[tuple[Path, str | None]]) -> list[_List]:
     lists = []
     for path, split in files:
         try:
-            text = path.read_text("utf-8-sig")
+            text = read_text(path)
         except (OSError, UnicodeDecodeError):
             continue
         lines = [line.strip().replace("\\", "/") for line in text.splitlines()]

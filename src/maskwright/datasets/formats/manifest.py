@@ -18,6 +18,7 @@ semicolons or tabs. Other columns are not read, with a note.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from maskwright.datasets.formats.pairing import names_of
 from maskwright.datasets.formats.several import Layered
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.samples import Sample, Source
+from maskwright.datasets.texts import read_text
 from maskwright.errors import DataError, EmptyDataError, PairingError, listed
 from maskwright.imaging.colors import default_color
 
@@ -146,7 +148,7 @@ def _layered_classes(files: Sequence[Path]) -> ClassTable | None:
 def _header(path: Path) -> tuple[list[str], str]:
     """Names of the columns, and what separates them; no names where the file is no text."""
     try:
-        with path.open(encoding="utf-8-sig") as file:
+        with io.StringIO(read_text(path), newline="") as file:
             line = file.readline(10_000)
     except (OSError, UnicodeDecodeError):
         return [], ","
@@ -164,7 +166,7 @@ def _rows(path: Path) -> list[tuple[int, Mapping[str, str]]]:
     """Rows with their line numbers."""
     names, separator = _header(path)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with io.StringIO(read_text(path), newline="") as file:
             reader = csv.reader(file, delimiter=separator)
             next(reader)
             numbered = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]

@@ -22,6 +22,7 @@ from maskwright.datasets.formats.layout import SPLITS, Layout, counted, found, n
 from maskwright.datasets.formats.pairing import files_in
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.samples import Sample, Source
+from maskwright.datasets.texts import read_text
 from maskwright.errors import ClassTableError, EmptyDataError, PairingError, UnreadableFileError, listed
 from maskwright.imaging.colors import color_codes, color_name
 
@@ -53,7 +54,7 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
     samples: list[Sample] = []
     listed_names: set[str] = set()
     for split, path in _lists(home):
-        names = [line.split()[0] for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
+        names = [line.split()[0] for line in read_text(path).splitlines() if line.strip()]
         listed_names |= set(names)
         if masks and split == "test" and not any(name in truth for name in names):
             notes.append(f"{path.name}: {counted(len(names), 'image')} without published masks left out")
@@ -162,7 +163,7 @@ def _table(home: Path, *, colored: bool) -> ClassTable:
 
 def _labelmap(path: Path) -> dict[str, tuple[int, int, int]]:
     labels: dict[str, tuple[int, int, int]] = {}
-    for line in path.read_text("utf-8-sig").splitlines():
+    for line in read_text(path).splitlines():
         if not line.strip() or line.startswith("#"):
             continue
         name, _, rest = line.partition(":")

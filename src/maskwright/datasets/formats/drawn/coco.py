@@ -46,6 +46,7 @@ from maskwright.datasets.formats.drawn.annotations import (
     table_file,
     unused_notes,
 )
+from maskwright.datasets.formats.drawn.checks import is_id, is_size, is_text
 from maskwright.datasets.formats.drawn.shapes import Polygon, Runs, Shape
 from maskwright.datasets.formats.layout import Layout, counted, found, has_masks
 from maskwright.datasets.problems import Problem
@@ -176,12 +177,22 @@ def _parse(path: Path, split: str | None) -> _File:
     if not all(isinstance(part, list) and all(isinstance(item, dict) for item in part) for part in parts):
         raise damaged(path, "its images or categories are no lists of entries", expected)
     for item in parts[0]:
-        if not isinstance(item.get("file_name"), str) or "id" not in item:
+        if not is_text(item.get("file_name")) or not is_id(item.get("id")):
             raise damaged(path, f"an image has no id or file_name: {str(item)[:100]}", expected)
+    names = {item["id"]: item["file_name"] for item in reversed(parts[0])}
+    twice = [item for item in parts[0] if item["file_name"] != names[item["id"]]]
+    if twice:
+        raise damaged(path, f"two images have the id {twice[0]['id']!r}, one is {twice[0]['file_name']}", expected)
     for item in parts[1]:
-        if not isinstance(item.get("id"), int) or not isinstance(item.get("name"), str):
+        number = item.get("id")
+        if type(number) is not int or not 0 <= number < 2**31 or not is_text(item.get("name")):
             raise damaged(path, f"a category has no whole number as id, or no name: {str(item)[:100]}", expected)
+        if not isinstance(item.get("supercategory"), str | None):
+            raise damaged(path, f"the supercategory of {item['name']!r} is no name", expected)
     if annotations is not None:
+        wrong = _broken(annotations)
+        if wrong is not None:
+            raise damaged(path, f"annotations have the entry {str(wrong)[:100]}", expected)
         plain = [item for item in annotations if not isinstance(item, _Annotation)]
         if plain and len(plain) == len(annotations):
             raise DataError(
@@ -194,6 +205,22 @@ def _parse(path: Path, split: str | None) -> _File:
         ]
     stuff = "stuff" in path.stem.lower()
     return _File(path, split, stuff, parts[0], parts[1], annotations)
+
+
+def _broken(annotations: Any) -> Any:
+    """The first entry that is no annotation, or the whole that is no list; None where all is well."""
+    if not isinstance(annotations, list):
+        return annotations or "null"
+    for item in annotations:
+        if isinstance(item, _Annotation):
+            ids = item.image, item.category
+        elif isinstance(item, dict):
+            ids = item.get("image_id", 0), item.get("category_id", 0)
+        else:
+            return item or "null"
+        if not all(is_id(value) for value in ids):
+            return f"with the image_id {ids[0]!r} and the category_id {ids[1]!r}"
+    return None
 
 
 def _compact(entry: dict[str, Any]) -> Any:
@@ -321,7 +348,7 @@ def _entry(
     mask = None
     if image is not None and shapes is not None:
         declared: Any = item.get("height"), item.get("width")
-        size: tuple[int, int] = declared if all(type(side) is int for side in declared) else image.header().shape
+        size: tuple[int, int] = declared if is_size(*declared) else image.header().shape
         for _, shape in shapes:
             if isinstance(shape, Runs) and (shape.height, shape.width) != size:
                 raise damaged(

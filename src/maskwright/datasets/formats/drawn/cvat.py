@@ -179,7 +179,7 @@ def _box(given: Mapping[str, str]) -> Shape:
 
 def _ellipse(given: Mapping[str, str]) -> Shape:
     x, y, across, down = (float(given[name]) for name in ("cx", "cy", "rx", "ry"))
-    return Ellipse(x, y, across, down, float(given.get("rotation", 0)))
+    return Ellipse.of(x, y, across, down, float(given.get("rotation", 0)))
 
 
 def _mask(given: Mapping[str, str]) -> Shape:

@@ -43,10 +43,12 @@ from maskwright.datasets.formats.drawn.annotations import (
     table_file,
     unused_notes,
 )
+from maskwright.datasets.formats.drawn.checks import is_size, is_text
 from maskwright.datasets.formats.drawn.shapes import Ellipse, Polygon, Shape
 from maskwright.datasets.formats.layout import Layout, found, has_masks
 from maskwright.datasets.problems import Problem
 from maskwright.datasets.sources import Source, natural
+from maskwright.datasets.texts import read_text
 from maskwright.errors import UnreadableFileError
 from maskwright.imaging import images
 from maskwright.imaging.decoders import Header, Raster, decode, read_header, sniff
@@ -186,7 +188,12 @@ def _load(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
         raise damaged(path, "it has no list of shapes", _EXPECTED)
     for shape in content["shapes"]:
-        if not isinstance(shape, dict) or not isinstance(shape.get("label"), str) or "points" not in shape:
+        if (
+            not isinstance(shape, dict)
+            or not is_text(shape.get("label"))
+            or not shape["label"].strip()
+            or "points" not in shape
+        ):
             raise damaged(path, f"a shape has no label or no points: {str(shape)[:100]}", _EXPECTED)
     content["imageData"] = bool(content.get("imageData"))
     return content
@@ -194,10 +201,10 @@ def _load(path: Path) -> dict[str, Any]:
 
 def _labels(lists: list[Path], contents: list[dict[str, Any]]) -> list[str]:
     """Labels in the order of the first list; those it lacks follow, by name."""
-    written = [line.strip() for path in lists[:1] for line in path.read_text("utf-8-sig").splitlines()]
+    written = [line.strip() for path in lists[:1] for line in read_text(path).splitlines()]
     used = {shape["label"] for content in contents for shape in content["shapes"]}
     names = list(dict.fromkeys([*written, *sorted(used, key=natural)]))
-    return [name for name in names if name and name not in (IGNORE, BACKGROUND)]
+    return [name for name in names if name.strip() and name not in (IGNORE, BACKGROUND)]
 
 
 def _entry(
@@ -207,7 +214,7 @@ def _entry(
     mask = None
     if image is not None and masks:
         declared: Any = content.get("imageHeight"), content.get("imageWidth")
-        height, width = declared if all(type(side) is int for side in declared) else image.header().shape
+        height, width = declared if is_size(*declared) else image.header().shape
         shapes: list[tuple[int, Shape]] = []
         for entry in content["shapes"]:
             kind = entry.get("shape_type") or "polygon"
@@ -216,7 +223,7 @@ def _entry(
                 continue
             try:
                 shape = _shape(kind, entry)
-            except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
+            except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
                 left.lose(f"its {kind} is damaged", f"{path} ({entry['label']!r}: {error})")
                 continue
             left.draw(shape)
@@ -255,7 +262,7 @@ def _shape(kind: str, entry: dict[str, Any]) -> Shape:
 
 def _circle(centre: Sequence[float], edge: Sequence[float]) -> Shape:
     radius = math.dist(centre, edge)
-    return Ellipse(float(centre[0]), float(centre[1]), radius, radius)
+    return Ellipse.of(float(centre[0]), float(centre[1]), radius, radius)
 
 
 def _corners(points: Any) -> tuple[float, float, float, float]:

@@ -16,6 +16,7 @@ further down wins. Images without a row are left out, with a note: an image of n
 from __future__ import annotations
 
 import csv
+import io
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,7 @@ from maskwright.datasets.formats.pairing import is_image, stem_of
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.samples import Sample
 from maskwright.datasets.sources import Source, natural
+from maskwright.datasets.texts import read_text
 from maskwright.errors import DataError, EmptyDataError, PairingError, UnreadableFileError, listed
 from maskwright.imaging import images
 from maskwright.imaging.colors import default_color
@@ -184,7 +186,7 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
 def _columns(path: Path) -> tuple[int, int, int | None, bool] | None:
     """Places of the image, the runs and the class (if there is one), and whether the class follows the image's name."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with io.StringIO(read_text(path), newline="") as file:
             names = [name.strip().lower() for name in next(csv.reader([file.readline(10_000)]), [])]
     except (OSError, UnicodeDecodeError, csv.Error):
         return None
@@ -202,7 +204,7 @@ def _rows(path: Path) -> list[tuple[str, str, str]]:
     image, runs, kind, joined = columns
     before = csv.field_size_limit(sys.maxsize)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with io.StringIO(read_text(path), newline="") as file:
             rows = list(csv.reader(file))[1:]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(

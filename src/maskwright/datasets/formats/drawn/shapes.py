@@ -144,6 +144,13 @@ class Ellipse:
     down: float
     degrees: float = 0
 
+    @classmethod
+    def of(cls, x: float, y: float, across: float, down: float, degrees: float = 0) -> Self:
+        """Raises ValueError if a number is not finite."""
+        if not all(math.isfinite(value) and abs(value) <= 2**30 for value in (x, y, across, down, degrees)):
+            raise ValueError("a number of it is not finite")
+        return cls(x, y, across, down, degrees)
+
     @property
     def area(self) -> float:
         """Exactly."""

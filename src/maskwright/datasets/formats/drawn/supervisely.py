@@ -35,6 +35,7 @@ from maskwright.datasets.formats.drawn.annotations import (
     table_file,
     unused_notes,
 )
+from maskwright.datasets.formats.drawn.checks import is_size, is_text
 from maskwright.datasets.formats.drawn.shapes import PixelPolygon, Polygon, Shape
 from maskwright.datasets.formats.layout import Layout, found
 from maskwright.datasets.problems import Problem
@@ -108,7 +109,7 @@ def _meta(root: Path) -> tuple[Path, list[dict[str, Any]]] | None:
         classes = json.loads((project / META).read_bytes())["classes"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    known = isinstance(classes, list) and all(isinstance(c, dict) and isinstance(c.get("title"), str) for c in classes)
+    known = isinstance(classes, list) and all(isinstance(c, dict) and is_text(c.get("title")) for c in classes)
     return (project, classes) if known else None
 
 
@@ -130,8 +131,18 @@ def _entry(
         content = json.loads(path.read_bytes())
         objects, tags = content["objects"], content.get("tags", [])
         size = int(content["size"]["height"]), int(content["size"]["width"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise damaged(path, f"{type(error).__name__}: {error}", _EXPECTED) from None
+    if not isinstance(objects, list) or not is_size(*size):
+        raise damaged(path, "it has no list of objects, or no size", _EXPECTED)
+    tags = tags if isinstance(tags, list) else []
+    for place, entry in enumerate(objects):
+        if (
+            not isinstance(entry, dict)
+            or not is_text(entry.get("classTitle"))
+            or not is_text(entry.get("geometryType"))
+        ):
+            raise damaged(path, f"object {place} has no class or type: {str(entry)[:100]}", _EXPECTED)
     tagged = {split_of(str(tag.get("name", ""))) for tag in tags if isinstance(tag, dict)} - {None}
     split = split_of(dataset.name) if dataset != root else None
     split = split or (tagged.pop() if len(tagged) == 1 else None)
@@ -145,7 +156,7 @@ def _entry(
         else:
             try:
                 shape = _shape(kind, entry)
-            except (ValueError, TypeError, KeyError, IndexError, OverflowError, zlib.error) as error:
+            except (ValueError, TypeError, LookupError, AttributeError, OverflowError, zlib.error) as error:
                 left.lose(f"its {kind} is damaged", f"{path} ({label!r}: {error})")
                 continue
             left.draw(shape)

@@ -38,6 +38,7 @@ from maskwright.datasets.formats.drawn.shapes import Polygon
 from maskwright.datasets.formats.layout import Layout, counted, found
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.sources import Source, natural
+from maskwright.datasets.texts import read_text
 from maskwright.errors import DataError, PairingError, listed
 from maskwright.imaging.images import IMAGE_SUFFIXES
 
@@ -159,7 +160,7 @@ def _described(root: Path) -> _Set | None:
         paths = [root] if root.suffix.lower() in (".yaml", ".yml") and root.is_file() else []
     for path in paths:
         try:
-            text = path.read_text("utf-8-sig")
+            text = read_text(path)
         except (OSError, ValueError):
             continue
         if not _IS_YOLO.search(text):
@@ -228,7 +229,7 @@ def _images(path: Path, content: dict[str, Any], split: str) -> list[Path]:
                 file=path,
             )
         if there.is_file():
-            lines = [line.strip() for line in there.read_text("utf-8").splitlines()]
+            lines = [line.strip() for line in read_text(there).splitlines()]
             found_images += [Path(os.path.normpath(there.parent / line)) for line in lines if line]
         else:
             found_images += _images_in(there)
@@ -248,7 +249,7 @@ def _plain(root: Path) -> _Set | None:
     if not homes:
         return None
     lists = [path for place in (root, *homes, homes[0] / "labels") if (path := place / NAMES).is_file()]
-    names = [line.strip() for path in lists[:1] for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
+    names = [line.strip() for path in lists[:1] for line in read_text(path).splitlines() if line.strip()]
     images: list[tuple[str | None, Path]] = []
     for home in homes:
         within = _images_in(home / "images")
@@ -312,7 +313,7 @@ def _check_alone(labels: dict[Path, Path], problems: list[Problem] | None) -> No
 def _lines(path: Path, names: int | None) -> Iterator[tuple[int, np.ndarray]]:
     """Class and corners (`N x 2`, in parts of width and height) of every line of a label file."""
     try:
-        lines = path.read_text("utf-8-sig").splitlines()
+        lines = read_text(path).splitlines()
     except (OSError, ValueError) as error:
         raise damaged(path, str(error), _LINE) from None
     for place, line in enumerate(lines, start=1):
