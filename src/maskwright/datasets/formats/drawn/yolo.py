@@ -24,6 +24,7 @@ import numpy as np
 import yaml
 
 from maskwright.datasets import plain_yaml
+from maskwright.datasets.classes import MAX_CLASSES
 from maskwright.datasets.formats.drawn.annotations import (
     Drawing,
     Drawn,
@@ -324,14 +325,15 @@ def _lines(path: Path, names: int | None) -> Iterator[tuple[int, np.ndarray]]:
             raise damaged(path, f"line {place} has 5 numbers, which is a box and no outline", f"polygons: {_LINE}")
         try:
             number, corners = int(float(words[0])), np.array(words[1:], np.float64)
-        except ValueError:
+        except (ValueError, OverflowError):
             raise damaged(path, f"line {place} is {line[:60]!r}", _LINE) from None
         if len(words) < 7 or len(words) % 2 == 0 or not np.isfinite(corners).all():
             raise damaged(path, f"line {place} has {len(words)} numbers", _LINE)
         if np.abs(corners).max() > _BEYOND:
             raise damaged(path, f"line {place} has the coordinate {corners[np.abs(corners).argmax()]:g}", _LINE)
-        if number < 0 or (names is not None and number >= names):
-            raise damaged(path, f"line {place} has the class {number}", f"0 to {(names or 0) - 1}, as they are named")
+        if number < 0 or number >= (MAX_CLASSES if names is None else names):
+            last = (MAX_CLASSES if names is None else names) - 1
+            raise damaged(path, f"line {place} has the class {number}", f"0 to {last}, as they are named")
         yield number, corners.reshape(-1, 2)
 
 
