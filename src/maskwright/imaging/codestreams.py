@@ -45,7 +45,7 @@ def _frame_size(content: bytes) -> tuple[int, int]:
     while True:
         place = content.index(b"\xff", place)
         marker = content[place + 1]
-        if marker in (0x00, 0xFF):  # fill bytes
+        if marker == 0xFF or marker <= 0x01 or 0xD0 <= marker <= 0xD9:  # fill bytes, and markers without a segment
             place += 1
             continue
         (length,) = struct.unpack_from(">H", content, place + 2)
