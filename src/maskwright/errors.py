@@ -27,7 +27,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -54,6 +54,7 @@ __all__ = [
     "UnreadableFileError",
     "explained",
     "listed",
+    "refuse_failed",
     "visible",
 ]
 
@@ -115,6 +116,26 @@ class FailedFilesError(DataError):
     """Some files failed; the others are done."""
 
     code: ClassVar[int] = 1
+
+
+def refuse_failed(failed: Mapping[str, str], what: str) -> None:
+    """Raise FailedFilesError, naming what failed and why, if anything did; the others are done.
+
+    Parameters
+    ----------
+    failed
+        What is wrong, by the name of a sample.
+    what
+        The end of the sentence "2 samples could ...".
+    """
+    if failed:
+        texts = list(failed.values())
+        more = f"\n  ... and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
+        count = "1 sample" if len(texts) == 1 else f"{len(texts)} samples"
+        raise FailedFilesError(f"{count} could {what}.\n  " + "\n  ".join(texts[:_NAMED]) + more)
+
+
+_NAMED = 5
 
 
 class EmptyDataError(DataError):

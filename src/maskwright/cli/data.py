@@ -12,7 +12,7 @@ from maskwright import console
 from maskwright.cli import Json, Switch
 from maskwright.cli.options import AugmentationOptions, PreparationOptions, Recipe, TrainingOptions
 from maskwright.config import Augmentation, Preparation, Settings, Training
-from maskwright.errors import SettingError
+from maskwright.errors import SettingError, refuse_failed
 
 
 def check(
@@ -195,11 +195,12 @@ def convert(
     from maskwright.convert import convert as write
     from maskwright.datasets.formats import open_dataset
 
-    dataset = open_dataset(data)
+    failed: dict[str, str] = {}
+    dataset = open_dataset(data, failed=failed)
     for note in dataset.notes:
         console.say(note)
     with console.counting("converting") as progress:
-        done = write(dataset, out, to, progress=progress)
+        done = write(dataset, out, to, progress=progress, failed=failed)
     for note in done.notes:
         console.say(f"note: {note}")
     for text in done.lost:
@@ -207,6 +208,7 @@ def convert(
     if json:
         console.print_json(done.to_json())
     console.say(f"Wrote {sum(done.images.values())} images with masks to {out} ({to})")
+    refuse_failed(failed, f"not be converted; the others are in {out}")
 
 
 def _name(data: Path) -> str:

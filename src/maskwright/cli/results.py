@@ -8,7 +8,7 @@ from typing import Any
 
 from maskwright import console
 from maskwright.cli import Json, Switch
-from maskwright.errors import SettingError, explained
+from maskwright.errors import SettingError, explained, refuse_failed
 
 
 def evaluate(
@@ -48,30 +48,32 @@ def evaluate(
     from maskwright.evaluate.report import write_report
     from maskwright.predict.predictor import Predictor
 
+    failed: dict[str, str] = {}
     if data is None:
         if crf:
             raise SettingError("--crf needs DATA: out-of-fold scores are those of the models alone.")
         folder = out or run / runs.EVALUATIONS / out_of_fold.NAME
         runs.require_writable(folder)
         with _own(folder, out, run, overwrite), console.counting("evaluating") as progress:
-            evaluation = out_of_fold.evaluate_out_of_fold(run, folder, progress=progress)
+            evaluation = out_of_fold.evaluate_out_of_fold(run, folder, progress=progress, failed=failed)
     else:
         predictor = Predictor.load(run)
         if crf:
             from maskwright.predict.crf import CRFSettings
 
             predictor.crf = CRFSettings()
-        dataset = open_dataset(data, classes=predictor.classes)
+        dataset = open_dataset(data, classes=predictor.classes, failed=failed)
         for note in dataset.notes:
             console.say(note)
         split = next((name for name in ("test", "val", "train") if name in dataset.splits), None)
         if split is not None:
             dataset = dataset.split(split)
+            failed = {key: what for key, what in failed.items() if key.startswith(f"{split}/")}
             console.say(f"Scoring the {len(dataset.samples)} samples of {data / split}")
         folder = out or _evaluation_folder(run, data, split, "-crf" if crf else "")
         runs.require_writable(folder)
         with _own(folder, out, run, overwrite), console.counting("evaluating") as progress:
-            evaluation = score(predictor, dataset, folder, progress=progress)
+            evaluation = score(predictor, dataset, folder, progress=progress, failed=failed)
     if json:
         console.print_json(evaluation.to_json())
     else:
@@ -81,6 +83,7 @@ def evaluate(
         console.say(f"Report: {write_report(run)}")
     except OSError as error:  # the run may lie where nobody writes; the scores are what was asked for
         console.say(f"warning: no report. {explained(error)}")
+    refuse_failed(failed, f"not be scored; the scores of the others are in {folder}")
 
 
 def compare(

@@ -18,7 +18,7 @@ from maskwright.convert import coco, folder, labelme, voc, yolo
 from maskwright.convert.writing import Progress, Writing
 from maskwright.datasets.classes import CLASSES_FILE
 from maskwright.datasets.samples import Dataset
-from maskwright.errors import SettingError
+from maskwright.errors import DataError, SettingError
 from maskwright.runs import umask
 
 __all__ = ["TARGETS", "Conversion", "Target", "convert"]
@@ -59,7 +59,14 @@ class Conversion:
         }
 
 
-def convert(dataset: Dataset, out: Path, to: Target, *, progress: Progress = lambda done, total: None) -> Conversion:
+def convert(
+    dataset: Dataset,
+    out: Path,
+    to: Target,
+    *,
+    progress: Progress = lambda done, total: None,
+    failed: dict[str, str] | None = None,
+) -> Conversion:
     """Write a data set, with all of its masks, as a new folder in another format. The data itself is only read.
 
     The folder appears when it is complete: until then it is written under a hidden name beside it, which is removed if
@@ -75,6 +82,8 @@ def convert(dataset: Dataset, out: Path, to: Target, *, progress: Progress = lam
         The format.
     progress
         Called with the number of images written, and of all.
+    failed
+        A dictionary that takes samples which cannot be read, by id, with what is wrong; the others are written.
 
     Raises
     ------
@@ -89,8 +98,10 @@ def convert(dataset: Dataset, out: Path, to: Target, *, progress: Progress = lam
     out.parent.mkdir(parents=True, exist_ok=True)
     hidden = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
-        writing = Writing(dataset, hidden, progress)
+        writing = Writing(dataset, hidden, progress, failed)
         TARGETS[to](writing)
+        if failed and not any(writing.parts.values()):
+            raise DataError("\n".join(list(failed.values())[:_SHOWN]))
         if len(writing.written_classes) >= _FEWEST:
             writing.written_classes.save(hidden / CLASSES_FILE)
         hidden.chmod(0o777 & ~umask())
@@ -105,6 +116,7 @@ def convert(dataset: Dataset, out: Path, to: Target, *, progress: Progress = lam
     )
 
 
+_SHOWN = 5
 _FEWEST = 2
 """A class table of fewer classes is none."""
 

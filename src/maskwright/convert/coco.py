@@ -33,8 +33,8 @@ def write(writing: Writing) -> None:
 
     def one(sample: Sample) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         folder = writing.out / "images" / (sample.split or "")
-        path = writing.put_image(sample, folder, names[sample.id])
         mask = writing.read_mask(sample)
+        path = writing.put_image(sample, folder, names[sample.id])
         entry = {"file_name": path.name, "height": mask.shape[0], "width": mask.shape[1]}
         return entry, [_annotation(mask == index, index + 1) for index in present(mask) if index != UNLABELLED]
 

@@ -28,12 +28,12 @@ def write(writing: Writing) -> None:
 
     def one(sample: Sample) -> tuple[Path, Path, Path | None]:
         home, name = homes[sample.split], names[sample.id]
+        assert sample.mask is not None, "a data set to convert has masks"
+        indices = writing.dataset.classes.encode(sample.mask.read_mask(), str(sample.mask.path))
         image = writing.put_image(sample, home / "images", name)
         mask = home / "masks" / f"{name}.png"
         valid = _put_valid(writing, sample, home / "valid", name)
-        assert sample.mask is not None, "a data set to convert has masks"
-        raw = sample.mask.read_mask()
-        write_mask(mask, writing.dataset.classes.encode(raw, str(sample.mask.path)), writing.dataset.classes.palette())
+        write_mask(mask, indices, writing.dataset.classes.palette())
         return image, mask, valid
 
     written = list(writing.each(one))

@@ -36,8 +36,8 @@ def write(writing: Writing) -> None:
 
     def one(sample: Sample) -> None:
         folder, name = writing.out / (sample.split or ""), names[sample.id]
-        image = writing.put_image(sample, folder, name)
         mask = writing.read_mask(sample)
+        image = writing.put_image(sample, folder, name)
         shapes = [
             _shape(labels[index], *region)
             for index in present(mask)

@@ -33,8 +33,9 @@ def write(writing: Writing) -> None:
 
     def one(sample: Sample) -> None:
         name = names[sample.id]
+        mask = writing.read_mask(sample)
         _put_jpeg(writing, sample, writing.out / "JPEGImages" / f"{name}.jpg")
-        write_mask(writing.out / "SegmentationClass" / f"{name}.png", writing.read_mask(sample), classes.palette())
+        write_mask(writing.out / "SegmentationClass" / f"{name}.png", mask, classes.palette())
 
     for _ in writing.each(one):
         pass

@@ -20,6 +20,7 @@ from maskwright.datasets.classes import UNLABELLED, ClassTable
 from maskwright.datasets.samples import Dataset, Sample
 from maskwright.datasets.sources import Source
 from maskwright.datasets.values import THREADS
+from maskwright.errors import DataError
 from maskwright.imaging.images import IMAGE_SUFFIXES
 from maskwright.runs import replacing, write_bytes
 
@@ -37,6 +38,8 @@ class Writing:
     out: Path
     """The folder to write into: hidden, and empty."""
     progress: Progress
+    failed: dict[str, str] | None = None
+    """Takes samples that cannot be read, by id, with what is wrong; without it, the first is an error."""
     written_classes: ClassTable = field(init=False)
     """The class table with the raw values of what is written."""
     parts: dict[str | None, list[Sample]] = field(init=False)
@@ -51,12 +54,28 @@ class Writing:
         self.parts = {name: [s for s in self.dataset.samples if s.split == name] for name in splits}
 
     def each(self, work: Callable[[Sample], T]) -> Iterator[tuple[Sample, T]]:
-        """Do something with every sample, several at once; gives results in order of samples, and shows progress."""
+        """Do something with every sample, several at once; gives results in order of samples, and shows progress.
+
+        Samples that cannot be read are left out of `parts`, too.
+        """
         samples = self.dataset.samples
         pool = ThreadPoolExecutor(THREADS)
+
+        def tried(sample: Sample) -> tuple[T] | None:
+            try:
+                return (work(sample),)
+            except DataError as error:
+                if self.failed is None:
+                    raise
+                self.failed[sample.id] = str(error)
+                return None
+
         try:
-            for done, (sample, result) in enumerate(zip(samples, pool.map(work, samples), strict=True), start=1):
-                yield sample, result
+            for done, (sample, result) in enumerate(zip(samples, pool.map(tried, samples), strict=True), start=1):
+                if result is None:
+                    self.parts[sample.split].remove(sample)
+                else:
+                    yield sample, result[0]
                 self.progress(done, len(samples))
         finally:
             pool.shutdown(cancel_futures=True)
@@ -85,7 +104,7 @@ class Writing:
         taken: set[tuple[str | None, str]] = set()
         for sample in self.dataset.samples:
             plain = sample.id.removeprefix(f"{sample.split}/") if sample.split else sample.id
-            name = re.sub(r'[/\\:*?"<>|\x00-\x1f]', "-", plain)
+            name = re.sub(r'[/\\:*?"<>|\x00-\x1f\ud800-\udfff]', "-", plain)
             name = name if spaces else re.sub(r"\s", "_", name)
             place = sample.split if apart else None
             if (place, name) in taken and sample.split:

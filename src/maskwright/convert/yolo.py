@@ -33,8 +33,8 @@ def write(writing: Writing) -> None:
 
     def one(sample: Sample) -> int:
         folder = sample.split or ""
-        writing.put_image(sample, writing.out / "images" / folder, names[sample.id])
         mask = writing.read_mask(sample)
+        writing.put_image(sample, writing.out / "images" / folder, names[sample.id])
         lines = [
             line for index in present(mask) if index != background for line in _lines(mask == index, numbers[index])
         ]

@@ -182,7 +182,9 @@ def is_reduced(image: tuple[int, int], mask: tuple[int, int]) -> bool:
     return proportional(image, mask) and mask[0] < image[0] and mask[1] < image[1]
 
 
-def check_files(samples: Sequence[Sample], root: Path | None = None) -> tuple[tuple[str, ...], int | None]:
+def check_files(
+    samples: Sequence[Sample], root: Path | None = None, failed: dict[str, str] | None = None
+) -> tuple[tuple[str, ...], int | None]:
     """Read every file's header, without pixels; give notes on what was found, and `Dataset.channels`.
 
     Parameters
@@ -191,6 +193,8 @@ def check_files(samples: Sequence[Sample], root: Path | None = None) -> tuple[tu
         Of which every file's header is read.
     root
         The data set, as the user names it, for the command that corrects what can be corrected.
+    failed
+        Takes samples whose files cannot be read or do not fit, by id, with what is wrong, instead of an error.
 
     Raises
     ------
@@ -202,10 +206,17 @@ def check_files(samples: Sequence[Sample], root: Path | None = None) -> tuple[tu
     parts = dict.fromkeys(part for s in samples for part in (s.image, s.mask, s.valid) if part is not None)
     with ThreadPoolExecutor(THREADS) as pool:
         headers = list(pool.map(_header, parts))
-    failed = [header for header in headers if isinstance(header, UnreadableFileError)]
-    if failed:
-        more = f"\n{len(failed) - _SHOWN} more files cannot be read." if len(failed) > _SHOWN else ""
-        raise UnreadableFileError("\n".join(map(str, failed[:_SHOWN])) + more)
+    unreadable = [header for header in headers if isinstance(header, UnreadableFileError)]
+    if unreadable and failed is None:
+        more = f"\n{len(unreadable) - _SHOWN} more files cannot be read." if len(unreadable) > _SHOWN else ""
+        raise UnreadableFileError("\n".join(map(str, unreadable[:_SHOWN])) + more)
+    if unreadable and failed is not None:
+        wrong = {part: header for part, header in zip(parts, headers, strict=True) if not isinstance(header, Header)}
+        for sample in samples:
+            for part in (sample.image, sample.mask, sample.valid):
+                if part in wrong:
+                    failed.setdefault(sample.id, str(wrong[part]))
+        samples = [sample for sample in samples if sample.id not in failed]
     known = {part: header for part, header in zip(parts, headers, strict=True) if isinstance(header, Header)}
     errors, reduced = [], root is not None
     for sample in samples:
@@ -213,7 +224,9 @@ def check_files(samples: Sequence[Sample], root: Path | None = None) -> tuple[tu
             if part is not None and known[part].shape != known[sample.image].shape:
                 errors.append(_mismatch(sample, known[sample.image], part.path, known[part].shape, what))
                 reduced &= what == "mask" and is_reduced(known[sample.image].shape, known[part].shape)
-    if errors:
+                if failed is not None:
+                    failed.setdefault(sample.id, errors[-1])
+    if errors and failed is None:
         more = f"\n{len(errors) - _SHOWN} more differ in size." if len(errors) > _SHOWN else ""
         way_out = f"Or take a copy in which they are enlarged:\n  {fix_command(root)}" if reduced and root else ""
         raise SizeMismatchError("\n".join(errors[:_SHOWN]) + more, remedy=way_out)

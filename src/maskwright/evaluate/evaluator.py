@@ -8,6 +8,7 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from maskwright import runs
 from maskwright.datasets.classes import UNLABELLED, ClassTable
-from maskwright.errors import ClassTableError, EmptyDataError, PairingError
+from maskwright.errors import ClassTableError, DataError, EmptyDataError, PairingError, listed
 from maskwright.evaluate.evaluation import PICTURES, Evaluation, Picture
 from maskwright.evaluate.metrics import TOLERANCE, boundary_counts, class_iou, confusion, mean_of_present
 from maskwright.evaluate.pictures import render
@@ -71,10 +72,13 @@ def evaluate(
     *,
     progress: Callable[[int, int], None] | None = None,
     answerer_of: Callable[[Sample], Answerer] | None = None,
+    failed: dict[str, str] | None = None,
 ) -> Evaluation:
     """Score a predictor on every sample of a data set and write the evaluation into the folder `out`.
 
-    With `answerer_of`, each sample is segmented by the predictor that it gives instead, as in cross-validation.
+    With `failed`, samples that cannot be read, or that the model refuses, are put there by id with what is wrong, and
+    the others are scored. With `answerer_of`, each sample is segmented by the predictor that it gives instead, as in
+    cross-validation.
 
     Masks are compared at the size of the original mask. `progress(done, total)` is called after each image. An earlier
     evaluation in `out` is replaced, file by file, each atomically. If the set is one of membranes and cells
@@ -89,10 +93,19 @@ def evaluate(
     membrane, reason = _find_membrane(dataset) if kinds == 2 else (None, f"{kinds} classes; membranes need two")
     sizes, confusions, boundaries, seconds, regions, regions_argmax = [], [], [], [], [], []
     gallery = _Gallery(len(samples))
-    for place, sample in enumerate(samples):
-        pair = dataset.read(sample)
-        started = time.perf_counter()
-        answer = (predictor if answerer_of is None else answerer_of(sample))(pair.image, pair.valid)
+    scored: list[Sample] = []
+    for done, sample in enumerate(samples, start=1):
+        try:
+            pair = dataset.read(sample)
+            started = time.perf_counter()
+            answer = (predictor if answerer_of is None else answerer_of(sample))(pair.image, pair.valid)
+        except DataError as error:
+            if failed is None:
+                raise
+            failed[sample.id] = str(error) if error.file else f"{sample.image.path}: {error}"
+            continue
+        place = len(scored)
+        scored.append(sample)
         seconds.append(time.perf_counter() - started)
         assert answer.mask.shape == pair.mask.shape, (sample.id, answer.mask.shape, pair.mask.shape)
         counts = confusion(pair.mask, answer.mask, kinds)
@@ -105,7 +118,10 @@ def evaluate(
             regions_argmax.append(plain)
         gallery.offer(place, _own_miou(counts), answer.mask)
         if progress is not None:
-            progress(place + 1, len(samples))
+            progress(done, len(samples))
+    if failed and not scored:
+        raise DataError("\n".join(list(failed.values())[:5]))
+    samples, dataset = tuple(scored), dataset.with_samples(tuple(scored))
     sizes_N2 = np.array(sizes, np.int64)
     confusions_NKK = np.stack(confusions)
     evaluation = Evaluation(
@@ -129,7 +145,10 @@ def evaluate(
             argmax_N2=np.array(regions_argmax),
         ),
         membrane_reason=reason,
-        notes=tuple(dataset.notes),
+        notes=(
+            *dataset.notes,
+            *([f"{len(failed)} samples could not be scored: {listed(list(failed))}"] if failed else []),
+        ),
         groups=tuple(sample.group or sample.id for sample in samples) if any(s.group for s in samples) else (),
     )
     pictures = tuple(_draw(gallery, dataset, evaluation, out / PICTURES))
@@ -198,8 +217,14 @@ def _find_membrane(dataset: Dataset) -> tuple[int | None, str]:
     """Judge a two-class set by some of its truth masks."""
     places = np.unique(np.linspace(0, len(dataset.samples) - 1, MASKS_JUDGED).astype(int))
     chosen: list[Sample] = [dataset.samples[place] for place in places]
-    membrane, reason = membrane_class((dataset.read(sample).mask for sample in chosen), dataset.classes.names)
-    return membrane, f"judged by {len(chosen)} of {len(dataset.samples)} truth masks: {reason}"
+    masks = []
+    for sample in chosen:
+        with suppress(DataError):  # it is named when its turn comes
+            masks.append(dataset.read(sample).mask)
+    if not masks:
+        return None, "no truth mask that was looked at can be read"
+    membrane, reason = membrane_class(masks, dataset.classes.names)
+    return membrane, f"judged by {len(masks)} of {len(dataset.samples)} truth masks: {reason}"
 
 
 def _regions(truth_HW: Mask, answer: Answer, membrane: int) -> tuple[list[tuple[float, float]], tuple[float, float]]:

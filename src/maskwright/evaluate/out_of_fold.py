@@ -7,7 +7,7 @@ from pathlib import Path
 
 from maskwright import runs
 from maskwright.datasets.formats import open_dataset
-from maskwright.datasets.samples import Dataset
+from maskwright.datasets.samples import Dataset, Sample
 from maskwright.errors import RunError
 from maskwright.evaluate.evaluator import Evaluation, evaluate
 from maskwright.predict.crf import CRFSettings
@@ -54,10 +54,23 @@ class OutOfFold:
         return dataset.with_samples(samples)
 
 
-def evaluate_out_of_fold(run: Path, out: Path, *, progress: Callable[[int, int], None] | None = None) -> Evaluation:
-    """Score every training sample of a run with folds by the model that has not seen it, and write it to `out`."""
+def evaluate_out_of_fold(
+    run: Path,
+    out: Path,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    failed: dict[str, str] | None = None,
+) -> Evaluation:
+    """Score every training sample of a run with folds by the model that has not seen it, and write it to `out`.
+
+    `failed` is as for `evaluate`.
+    """
     models = OutOfFold(run)
-    return evaluate(models.any, models.dataset(), out, progress=progress, answerer_of=lambda sample: models(sample.id))
+
+    def of(sample: Sample) -> Predictor:
+        return models(sample.id)
+
+    return evaluate(models.any, models.dataset(), out, progress=progress, answerer_of=of, failed=failed)
 
 
 def answerer_of(run: Path, predictor: Predictor, evaluation: Evaluation) -> Callable[[str], Predictor]:

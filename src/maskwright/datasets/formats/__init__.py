@@ -7,6 +7,7 @@ that does not say "not mine" is taken, and the first note of the data set says w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +19,9 @@ from maskwright.datasets.formats.folder import child, contents, unknown
 from maskwright.datasets.formats.layout import Layout, folders_in, has_table, may_be_parts
 from maskwright.datasets.formats.pairing import is_image
 from maskwright.datasets.problems import Problem, fix_command, report
-from maskwright.datasets.samples import Dataset, Source, check_files
+from maskwright.datasets.samples import Dataset, Sample, Source, check_files
 from maskwright.datasets.values import (
+    THREADS,
     MaskCounts,
     count_masks,
     declared_nodata,
@@ -165,7 +167,13 @@ def divided(layout: Layout, problems: list[Problem] | None = None) -> Layout:
     return in_parts(layout, problems)
 
 
-def open_dataset(path: str | Path, *, classes: ClassTable | None = None, masks: bool = True) -> Dataset:
+def open_dataset(
+    path: str | Path,
+    *,
+    classes: ClassTable | None = None,
+    masks: bool = True,
+    failed: dict[str, str] | None = None,
+) -> Dataset:
     """Open images with masks, in whatever format they lie.
 
     Files are paired and their headers read: sizes agree when this returns. The class table is that of `classes.toml`,
@@ -181,6 +189,9 @@ def open_dataset(path: str | Path, *, classes: ClassTable | None = None, masks: 
         gives the raw values; without one the raw values are the run's.
     masks
         Whether masks are needed. If not, none are read, and a plain folder of images or one image works too.
+    failed
+        A dictionary that takes samples whose files cannot be read or do not fit, by id, with what is wrong; they are
+        left out of the data set, instead of being errors.
 
     Raises
     ------
@@ -190,7 +201,13 @@ def open_dataset(path: str | Path, *, classes: ClassTable | None = None, masks: 
         The classes cannot be told, or do not agree with `classes`.
     """
     found = find_layout(Path(path), masks=masks)
-    remarks, channels = check_files(found.samples, Path(path))
+    remarks, channels = check_files(found.samples, Path(path), failed)
+    if failed is not None:
+        found = replace(found, samples=tuple(sample for sample in found.samples if sample.id not in failed))
+        if masks and classes is None and found.classes is None and found.table is None:
+            found = replace(found, samples=_with_readable_masks(found.samples, failed))
+        if failed and not found.samples:
+            raise DataError("\n".join(list(failed.values())[:_SHOWN]))
     notes = [*found.notes, *remarks]
     table = classes
     own, source = _declared(found, Path(path))
@@ -236,6 +253,24 @@ def open_dataset(path: str | Path, *, classes: ClassTable | None = None, masks: 
         notes=tuple(notes),
         channels=channels,
     )
+
+
+_SHOWN = 5
+
+
+def _with_readable_masks(samples: Sequence[Sample], failed: dict[str, str]) -> tuple[Sample, ...]:
+    """The samples whose masks can be decoded, which tells the classes; the others are put into `failed`."""
+
+    def decode(sample: Sample) -> None:
+        try:
+            if sample.mask is not None:
+                sample.mask.read_mask()
+        except DataError as error:
+            failed[sample.id] = str(error)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(decode, samples))
+    return tuple(sample for sample in samples if sample.id not in failed)
 
 
 def _declared(found: Layout, path: Path) -> tuple[ClassTable | None, str]:
