@@ -87,7 +87,7 @@ def readings(path: Path) -> list[Meanings]:
         if suffix == ".txt":
             return [found for found in _lines(text, names=bool(_TOLD.search(path.stem))) if found]
         content = json.loads(text) if suffix == ".json" else _yaml(text)
-    except (ValueError, csv.Error):
+    except (ValueError, csv.Error, RecursionError):
         return []
     return [found for found in _structures(content, path.stem) if len(found) > 1]
 
@@ -194,7 +194,7 @@ def _lines(text: str, *, names: bool) -> list[Meanings]:
 def _structures(content: Any, key: str, depth: int = 0) -> list[Meanings]:
     """Tables anywhere in a nested structure, the outermost first, under keys (or a file's name) that say so."""
     found: list[Meanings] = []
-    if _TOLD.search(key):
+    if _TOLD.search(key) and isinstance(content, Mapping | list):
         found.append(_mapping(content) if isinstance(content, Mapping) else _sequence(content))
     if depth < 4:
         inner = list(content.items()) if isinstance(content, Mapping) else []

@@ -28,7 +28,7 @@ from maskwright.datasets.formats.pairing import names_of
 from maskwright.datasets.formats.several import Layered
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.samples import Sample, Source
-from maskwright.datasets.texts import read_text
+from maskwright.datasets.texts import first_line, may_be_path, read_text
 from maskwright.errors import DataError, EmptyDataError, PairingError, listed
 from maskwright.imaging.colors import default_color
 
@@ -148,9 +148,8 @@ def _layered_classes(files: Sequence[Path]) -> ClassTable | None:
 def _header(path: Path) -> tuple[list[str], str]:
     """Names of the columns, and what separates them; no names where the file is no text."""
     try:
-        with io.StringIO(read_text(path), newline="") as file:
-            line = file.readline(10_000)
-    except (OSError, UnicodeDecodeError):
+        line = first_line(path)
+    except OSError:
         return [], ","
     separator = max(",;\t", key=line.count)
     return [_column(name.strip().strip('"')) for name in line.split(separator)], separator
@@ -170,13 +169,22 @@ def _rows(path: Path) -> list[tuple[int, Mapping[str, str]]]:
             reader = csv.reader(file, delimiter=separator)
             next(reader)
             numbered = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, csv.Error) as error:
         raise DataError(
             f"{path} cannot be read: {error}.",
-            expected="Expected a CSV file in UTF-8.",
+            expected="Expected a CSV file.",
             remedy="Save it anew.",
             file=path,
         ) from None
+    for number, row in numbered:
+        wrong = next((cell for cell in row if not all(may_be_path(part.strip()) for part in cell.split("|"))), None)
+        if wrong is not None:
+            raise DataError(
+                f"{path}, line {number}: {wrong[:60]!r}... is no path.",
+                expected="Expected names of files.",
+                remedy="Correct the row.",
+                file=path,
+            )
     return [(number, dict(zip(names, [cell.strip() for cell in row], strict=False))) for number, row in numbered]
 
 

@@ -67,7 +67,7 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
 def _content(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text("utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read as JSON: {error}.", remedy="Write it anew.", file=path) from None
     if not isinstance(content, dict):
         raise DataError(f"{path} holds no object.", expected="Expected keys such as labels.", file=path)

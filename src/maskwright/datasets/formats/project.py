@@ -107,6 +107,10 @@ def _known(database: Path) -> _Known:
             rows = connection.execute("SELECT id, name, file, page, mark, labelled, revision, written FROM image")
             images = rows.fetchall()
             frozen = {row[0] for row in connection.execute("SELECT image FROM validation")}
+        for row in images:
+            kinds = zip(row, (int, str, str, int | None, int | str | None, int | None, int, int), strict=True)
+            if not all(isinstance(value, kind) for value, kind in kinds):
+                raise sqlite3.DatabaseError(f"the image {row[1]!r} has values of other types")
     except sqlite3.Error as error:
         raise UnreadableFileError(
             f"{database} cannot be read: {error}.",

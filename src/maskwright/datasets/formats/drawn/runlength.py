@@ -25,13 +25,13 @@ from pathlib import Path
 
 import numpy as np
 
-from maskwright.datasets.classes import ClassTable, LabelClass
+from maskwright.datasets.classes import ClassTable, LabelClass, check_count
 from maskwright.datasets.formats.layout import Layout, counted, folders_in, found, table_in
 from maskwright.datasets.formats.pairing import is_image, stem_of
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.samples import Sample
 from maskwright.datasets.sources import Source, natural
-from maskwright.datasets.texts import read_text
+from maskwright.datasets.texts import first_line, read_text
 from maskwright.errors import DataError, EmptyDataError, PairingError, UnreadableFileError, listed
 from maskwright.imaging import images
 from maskwright.imaging.colors import default_color
@@ -76,7 +76,7 @@ class Runs(Source):
         for value, text in self.runs:
             try:
                 numbers = np.array(text.split(), np.int64)
-            except ValueError:
+            except (ValueError, OverflowError):
                 raise self._broken(f"has the run lengths {text[:40]!r}", "whole numbers with blanks between") from None
             if len(numbers) % 2:
                 raise self._broken(f"has {len(numbers)} numbers", "pairs of a start and a length")
@@ -186,9 +186,8 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
 def _columns(path: Path) -> tuple[int, int, int | None, bool] | None:
     """Places of the image, the runs and the class (if there is one), and whether the class follows the image's name."""
     try:
-        with io.StringIO(read_text(path), newline="") as file:
-            names = [name.strip().lower() for name in next(csv.reader([file.readline(10_000)]), [])]
-    except (OSError, UnicodeDecodeError, csv.Error):
+        names = [name.strip().lower() for name in next(csv.reader([first_line(path)]), [])]
+    except (OSError, csv.Error):
         return None
     image = next((names.index(name) for name in _IMAGE if name in names), None)
     runs = next((names.index(name) for name in _RUNS if name in names), None)
@@ -206,10 +205,10 @@ def _rows(path: Path) -> list[tuple[str, str, str]]:
     try:
         with io.StringIO(read_text(path), newline="") as file:
             rows = list(csv.reader(file))[1:]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, csv.Error) as error:
         raise DataError(
             f"{path} cannot be read: {error}.",
-            expected="Expected a CSV file in UTF-8.",
+            expected="Expected a CSV file.",
             remedy="Save it anew.",
             file=path,
         ) from None
@@ -239,7 +238,15 @@ def _values(path: Path, rows: Sequence[tuple[str, str, str]]) -> tuple[Mapping[s
     kinds = sorted({kind for _, kind, _ in rows if kind}, key=natural)
     if not kinds:
         return {"": 1}, _table({"background": 0, "foreground": 1})
+    check_count(len(kinds))
     if all(kind.isdecimal() for kind in kinds):
+        if max(map(len, kinds)) > 9:
+            raise DataError(
+                f"{path} has the class {max(kinds, key=len)[:60]}.",
+                expected="Expected small numbers, or names.",
+                remedy="Number them anew.",
+                file=path,
+            )
         values = {kind: int(kind) for kind in kinds}
         if 0 in values.values():
             raise DataError(
@@ -271,7 +278,7 @@ def _are_relative(path: Path, rows: Sequence[tuple[str, str, str]]) -> bool:
     for name, _, text in rows:
         try:
             numbers = np.array(text.split(), np.int64)
-        except ValueError:
+        except (ValueError, OverflowError):
             continue  # reading the mask says what is wrong with it
         starts, lengths = numbers[0::2], numbers[1::2]
         if len(starts) < 2 or len(starts) != len(lengths):

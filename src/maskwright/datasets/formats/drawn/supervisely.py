@@ -153,6 +153,8 @@ def _entry(
             left.add(f"objects of type {kind}, which cover no pixels here", str(path))
         elif label not in values and label not in unknown:
             raise damaged(path, f"it has an object of class {label!r}", f"one of {META}: {', '.join(values)}")
+        elif label in unknown:
+            left.lose("its class is declared to be of another shape", f"{path} ({label!r})")
         else:
             try:
                 shape = _shape(kind, entry)

@@ -39,7 +39,7 @@ from maskwright.datasets.formats.drawn.shapes import Polygon
 from maskwright.datasets.formats.layout import Layout, counted, found
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.sources import Source, natural
-from maskwright.datasets.texts import read_text
+from maskwright.datasets.texts import may_be_path, read_text
 from maskwright.errors import DataError, PairingError, listed
 from maskwright.imaging.images import IMAGE_SUFFIXES
 
@@ -189,7 +189,7 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
     for key in ("path", "train", "val", "test"):
         given = content.get(key, "")
         texts = given if isinstance(given, list) and key != "path" else [given]
-        if not all(isinstance(item, str) for item in texts):
+        if not all(isinstance(item, str) and may_be_path(item) for item in texts):
             raise damaged(path, f"{key} is {str(given)[:60]!r}", _EXPECTED)
     return content
 
@@ -231,6 +231,8 @@ def _images(path: Path, content: dict[str, Any], split: str) -> list[Path]:
             )
         if there.is_file():
             lines = [line.strip() for line in read_text(there).splitlines()]
+            if not all(map(may_be_path, lines)):
+                raise damaged(there, "a line is longer than any path", "names of images")
             found_images += [Path(os.path.normpath(there.parent / line)) for line in lines if line]
         else:
             found_images += _images_in(there)

@@ -90,7 +90,7 @@ def _shapes(path: Path, crs: str, _: int) -> Shapes:
     try:
         content = json.loads(path.read_bytes())
         features = content["features"]
-        areal = [(f["geometry"], f.get("properties") or {}) for f in features if f.get("geometry")]
+        areal = [(f["geometry"], _properties(f)) for f in features if f.get("geometry")]
         polygons = [(part, properties) for geometry, properties in areal for part in _polygons(geometry)]
         left_out = len(features) - sum(bool(_polygons(geometry)) for geometry, _ in areal)
         own = _reference_system(content.get("crs"))
@@ -101,9 +101,16 @@ def _shapes(path: Path, crs: str, _: int) -> Shapes:
         geometries = _projected(path, geometries, own, crs)
     try:
         bounds = [_bounds(geometry) for geometry in geometries]
-    except (ValueError, TypeError, IndexError) as error:
+    except (ValueError, TypeError, LookupError, OverflowError) as error:
         raise damaged(path, f"a polygon is damaged: {error}", _EXPECTED) from None
     return Shapes(path, geometries, [p for _, p in polygons], np.array(bounds).reshape(-1, 4), left_out)
+
+
+def _properties(feature: dict[str, Any]) -> dict[str, Any]:
+    found = feature.get("properties") or {}
+    if not isinstance(found, dict):
+        raise TypeError(f"a feature has the properties {str(found)[:60]!r}")
+    return found
 
 
 def _polygons(geometry: dict[str, Any]) -> list[dict[str, Any]]:
