@@ -26,7 +26,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from maskwright.errors import CONTROL, RunError, RunWarning
+from maskwright.errors import CONTROL, MaskwrightError, RunError, RunWarning
 
 SCHEMA = 1
 RUN = "run.json"
@@ -41,6 +41,21 @@ REPORT = "report.html"
 LOCK = ".lock"
 TAKEN = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 """What systems say where another process holds a lock; anything else is a file system that has none."""
+
+
+RESTORE = "Restore it from a copy, or train again."
+MOST_FOLDS = 1000
+NUMBER = int | float
+KINDS: dict[str, Any] = {
+    "kind": str, "classes": dict, "network": dict, "preparation": dict, "settings": dict, "scores": dict, "given": dict,
+    "tta": {"horizontal": bool, "vertical": bool},
+    "input": {"channels": int, "dtype": str, "low": NUMBER, "middle": NUMBER, "high": NUMBER},
+    "data": {"path": str, "val": str | None, "training": list, "validation": list, "fold": int | None},
+    "folds": int, "max_bad": int, "seed": int, "seconds": NUMBER, "fold_minutes": NUMBER | None,
+    "pretrained": str | None, "recipe": str | None, "created": str, "device": str, "software": dict,
+}  # fmt: skip
+"""Types of the values in `run.json`, those that are there; what is within settings, classes and network is checked
+where it is used."""
 
 
 class _Guard(Protocol):
@@ -130,10 +145,8 @@ def read_json(path: Path) -> Any:
             remedy="Copy the whole run folder.",
             file=path,
         ) from None
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"{path} cannot be read as JSON: {error}.", remedy="Restore it from a copy, or train again.", file=path
-        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path} cannot be read as JSON: {error}.", remedy=RESTORE, file=path) from None
 
 
 def read_run(folder: Path) -> dict[str, Any]:
@@ -165,7 +178,53 @@ def read_run(folder: Path) -> dict[str, Any]:
             file=path,
         )
     assert isinstance(content, dict)
+    wrong = _of_other_kind(content, KINDS)
+    if wrong:
+        raise RunError(f"{path}: {wrong}.", expected="Expected what training wrote.", remedy=RESTORE, file=path)
     return content
+
+
+def require(content: dict[str, Any], run: Path, *names: str) -> None:
+    """Raise RunError where the `run.json` of a run lacks values, those within others named as "data.path"."""
+    for name in names:
+        value: Any = content
+        for key in name.split("."):
+            if not isinstance(value, dict) or key not in value:
+                path = run / RUN
+                raise RunError(
+                    f"{path} has no {name}.", expected="Expected what training wrote.", remedy=RESTORE, file=path
+                )
+            value = value[key]
+
+
+def _of_other_kind(content: dict[str, Any], kinds: dict[str, Any], within: str = "") -> str:
+    """What is wrong with the first value that is not of its kind; empty if all are."""
+    for key, kind in kinds.items():
+        if key not in content:
+            continue
+        value = content[key]
+        if isinstance(kind, dict) and isinstance(value, dict):
+            wrong = _of_other_kind(value, kind, f"{within}{key}.")
+            if wrong:
+                return wrong
+        elif isinstance(kind, dict) or not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            return f"{within}{key} is {str(value)[:60]!r}"
+    folds = content.get("folds", 0)
+    return f"folds is {folds}" if not within and not 0 <= folds <= MOST_FOLDS else ""
+
+
+@contextmanager
+def understood(path: Path) -> Iterator[None]:
+    """Raise RunError, naming the file, where the block comes upon something that Maskwright did not write there."""
+    try:
+        yield
+    except MaskwrightError:
+        raise
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RuntimeError, EOFError) as error:
+        found = f"{path} has no {error}" if isinstance(error, KeyError) else f"{path} cannot be understood: {error}"
+        raise RunError(
+            f"{found[:1000]}.", expected="Expected a file that Maskwright wrote.", remedy=RESTORE, file=path
+        ) from error
 
 
 def inside(folder: Path, *names: str) -> Path:

@@ -14,6 +14,8 @@ import csv
 import io
 import json
 import math
+import struct
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -46,6 +48,8 @@ SCORES = "scores.json"
 IMAGES = "images.csv"
 PICTURES = "pictures"
 
+_PACKED = (BadZipFile, zlib.error, struct.error)
+"""What reading a damaged archive raises."""
 MACRO_RULE = "mean over the classes present in truth or prediction of the whole set"
 INTERVAL_LEVEL = 0.95
 INTERVAL_RESAMPLES = 1000
@@ -270,7 +274,7 @@ class Evaluation:
                     scores_NT2=arrays["membrane_scores"],
                     argmax_N2=arrays["membrane_argmax"],
                 )
-            return cls(
+            loaded = cls(
                 classes=ClassTable.from_dict(about["classes"], str(path)),
                 data=about["data"],
                 # Before it was recorded, the folder's name was all that told the CRF.
@@ -289,18 +293,48 @@ class Evaluation:
                 pictures=tuple(Picture(**picture) for picture in about["pictures"]),
                 groups=tuple(arrays["groups"].tolist()) if "groups" in arrays else (),
             )
+            loaded._check()
+            return loaded
         except FileNotFoundError:
             raise RunError(
                 f"{folder} is no evaluation: it has no {COUNTS}.",
                 expected="Expected a folder that `maskwright evaluate` wrote.",
                 file=folder,
             ) from None
-        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, EOFError, *_PACKED) as error:
             raise RunError(
                 f"{path} cannot be read: {error}.",
                 expected="Expected counts of an evaluation: run `maskwright evaluate` again.",
                 file=path,
             ) from None
+
+    def _check(self) -> None:
+        """Raise ValueError where the parts do not fit each other."""
+        count, kinds = len(self.ids), len(self.classes)
+        shapes = {
+            "sizes": (self.sizes_N2, (count, 2)),
+            "confusions": (self.confusions_NKK, (count, kinds, kinds)),
+            "boundaries": (self.boundaries_NK4, (count, kinds, 4)),
+            "unlabelled": (self.unlabelled_N, (count,)),
+            "seconds": (self.seconds_N, (count,)),
+        }
+        for name, (array, shape) in shapes.items():
+            if array.shape != shape or array.dtype.kind not in "if" or (name != "seconds" and (array < 0).any()):
+                raise ValueError(f"its {name} are not of {count} images and {kinds} classes")
+        texts = (self.data, self.evaluated, self.membrane_reason, *self.notes, *self.ids, *self.groups)
+        if not all(isinstance(text, str) for text in texts) or type(self.tolerance) is not int:
+            raise ValueError("a text of it is none")
+        if len(self.groups) not in (0, count) or not isinstance(self.refinements, Mapping):
+            raise ValueError("its groups or refinements are of another kind")
+        if not all(type(picture.place) is int and 0 <= picture.place < count for picture in self.pictures):
+            raise ValueError("a picture is of no image that was scored")
+        found = self.membranes
+        if found is not None:
+            marks = len(found.thresholds)
+            if found.scores_NT2.shape != (count, marks, 2) or found.argmax_N2.shape != (count, 2) or not marks:
+                raise ValueError("its membranes are not of these images")
+            if not 0 <= found.index < kinds:
+                raise ValueError("its membrane is no class")
 
     def _csv(self) -> str:
         """One line an image. An IoU is empty where a class is in neither truth nor prediction."""

@@ -29,12 +29,13 @@ class OutOfFold:
                 remedy=f"Give other data: maskwright evaluate {run} DATA",
             )
         self.predictors: dict[str, Predictor] = {}
-        for fold in range(content["folds"]):
-            folder = run / runs.FOLDS / str(fold)
-            predictor = Predictor.load(folder)
-            self.predictors |= dict.fromkeys(predictor.run["data"]["validation"], predictor)
-        self.data = Path(content["data"]["path"])
-        self.any = predictor
+        with runs.understood(run / runs.RUN):
+            for fold in range(content["folds"]):
+                folder = run / runs.FOLDS / str(fold)
+                predictor = Predictor.load(folder)
+                self.predictors |= dict.fromkeys(predictor.run["data"]["validation"], predictor)
+            self.data = Path(content["data"]["path"])
+            self.any = predictor
 
     def __call__(self, sample: str) -> Predictor:
         """The model that has not seen a sample; raises RunError for a sample that is not of the training data."""

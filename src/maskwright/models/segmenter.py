@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from maskwright.errors import ModelError
+from maskwright.errors import MaskwrightError, ModelError
 from maskwright.models.table import build
 
 Moments = tuple[torch.Tensor, torch.Tensor]
@@ -172,10 +172,20 @@ class Segmenter(nn.Module):
 def make_segmenter(description: Mapping[str, Any]) -> Segmenter:
     """Build a segmenter from the `network` of a `run.json`; its weights are still random.
 
-    `description` has name, options, channels, classes, mean, std, per_image and scale.
+    `description` has name, options, channels, classes, mean, std, per_image and scale. Raises ModelError if something
+    is wrong with it.
     """
-    network = build(description["name"], description["channels"], description["classes"], description["options"])
-    return Segmenter(network, **{name: description[name] for name in ("mean", "std", "per_image", "scale")})
+    try:
+        network = build(description["name"], description["channels"], description["classes"], description["options"])
+        return Segmenter(network, **{name: description[name] for name in ("mean", "std", "per_image", "scale")})
+    except MaskwrightError:
+        raise
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RuntimeError) as error:
+        raise ModelError(
+            f"The network {str(dict(description))[:200]} cannot be built: {type(error).__name__}: {str(error)[:200]}.",
+            expected="Expected the description that training wrote.",
+            remedy="Restore run.json from a copy, or train again.",
+        ) from error
 
 
 def best_device() -> torch.device:

@@ -88,6 +88,11 @@ class Plan:
             raise RunError(
                 f"{path} cannot be read: {error}.", remedy="Restore it from a copy, or train again.", file=path
             ) from None
+        with runs.understood(path):
+            return cls._of(content, path)
+
+    @classmethod
+    def _of(cls, content: dict[str, Any], path: Path) -> Plan:
         # The first version called the two sections facts and outlook.
         fingerprint = content.pop("fingerprint", content.pop("facts", {}))
         estimate = content.pop("time_estimate", content.pop("outlook", None))

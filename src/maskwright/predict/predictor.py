@@ -128,16 +128,15 @@ class Predictor:
         chosen = chosen_device(device)
         folder = Path(path)
         run = runs.read_run(folder)
-        folds = [folder / runs.FOLDS / str(fold) for fold in range(run["folds"])] if run["kind"] == "folds" else []
-        try:
+        names = ("channels", "dtype", "low", "middle", "high")
+        runs.require(run, folder, "kind", "classes", "preparation", *(f"input.{name}" for name in names))
+        runs.require(run, folder, "tta.horizontal", "tta.vertical")
+        with runs.understood(folder / runs.RUN):
+            count = run["folds"] if run["kind"] == "folds" else 0
+            folds = [folder / runs.FOLDS / str(fold) for fold in range(count)]
             members = [_trained(one, runs.read_run(one)["network"]) for one in folds or [folder]]
             segmenter = _together(members) if folds else members[0]
             return cls(segmenter.to(chosen), run, str(folder))
-        except KeyError as missing:
-            raise RunError(
-                f"{folder / runs.RUN} has no {missing}.",
-                expected="Expected a file that Maskwright wrote; restore it from a copy.",
-            ) from None
 
     @property
     def refinements(self) -> dict[str, Any]:

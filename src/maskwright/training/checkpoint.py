@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 from safetensors.torch import load_file
@@ -88,6 +88,32 @@ def exists(run: Path) -> bool:
     return (run / runs.RESUME / STATE).is_file()
 
 
+def read_state(run: Path) -> dict[str, Any]:
+    """Where training stands, as `state.json` says it, with the name of the tensors' file.
+
+    Raises RunError if it is missing, or holds what training did not write.
+    """
+    path = run / runs.RESUME / STATE
+    content = runs.read_json(path)
+    with runs.understood(path):
+        content = {"fraction": content.pop("share", 0.0)} | content  # states of the first version call it share
+        Progress(**{name: value for name, value in content.items() if name != "tensors"})
+        for name, value in content.items():
+            kind = KINDS[name]
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not isinstance(value, kind) or (number and not 0 <= value < 1e15):
+                raise TypeError(f"{name} is {str(value)[:60]!r}")
+        if not {"tensors", "step", "finished"} <= content.keys():
+            raise TypeError("it does not say which step it is of")
+    return content
+
+
+KINDS: dict[str, Any] = {
+    name: int | float if hint is float else hint for name, hint in get_type_hints(Progress).items()
+} | {"tensors": str, "bad": list, "best": int | float | None}  # fmt: skip
+"""Types of what `state.json` holds."""
+
+
 def load(run: Path, module: nn.Module, optimizer: torch.optim.Optimizer, average: Average | None) -> Progress:
     """Put the saved state back in place and return where training stood.
 
@@ -101,8 +127,7 @@ def load(run: Path, module: nn.Module, optimizer: torch.optim.Optimizer, average
             remedy="Start again with `maskwright train DATA`.",
             file=folder / STATE,
         )
-    content: dict[str, Any] = runs.read_json(folder / STATE)
-    content = {"fraction": content.pop("share", 0.0)} | content  # states of the first version call it share
+    content = read_state(run)
     path = runs.inside(folder, content.pop("tensors"))
     try:
         tensors = load_file(path)

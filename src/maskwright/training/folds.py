@@ -111,7 +111,7 @@ def finished(fold: Path) -> bool:
     """Tell whether a fold's run has used up its budget, and its score is written down."""
     if not checkpoint.exists(fold) or not runs.read_run(fold)["scores"]:
         return False
-    return bool(runs.read_json(fold / runs.RESUME / checkpoint.STATE)["finished"])
+    return bool(checkpoint.read_state(fold)["finished"])
 
 
 def _train(

@@ -213,15 +213,15 @@ def resume(
     With `accept_changed`, samples may have other contents than then, repaired ones say. Raises RunError if the run is
     finished, was not begun, or its data changed.
     """
-    content = runs.read_run(run)
-    plan = Plan.load(run)
+    content, plan = runs.read_run(run), Plan.load(run)
+    runs.require(content, run, "scores", "network", "data.path", "data.val", "data.fingerprint")
     with _locked(run):
         if not checkpoint.exists(run):
             raise RunError(
                 f"{run} cannot be resumed: it has no state in {runs.RESUME}/, which appears within the first minute.",
                 remedy="Start again with `maskwright train DATA`.",
             )
-        if content["scores"] and runs.read_json(run / runs.RESUME / checkpoint.STATE).get("finished"):
+        if content["scores"] and checkpoint.read_state(run).get("finished"):
             raise RunError(
                 f"{run} is finished: its budget of {plan.budget} is used up. "
                 "Nothing is left to resume; `maskwright evaluate` and `predict` use it, and "
@@ -263,7 +263,7 @@ def extend(run: Path, more: str, *, fraction: float = 1.0) -> None:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|steps)", more.strip())
     if match is None or float(match[1]) <= 0 or (match[2] == "steps" and "." in match[1]):
         raise SettingError(f"--continue-for {more!r}: expected a time such as 30m, 2h or 90s, or a number as 500steps.")
-    content, plan, state = runs.read_run(run), Plan.load(run), runs.read_json(run / runs.RESUME / checkpoint.STATE)
+    content, plan, state = runs.read_run(run), Plan.load(run), checkpoint.read_state(run)
     with runs.locked(run):
         if not state["finished"]:
             raise RunError(f"{run} is not finished. Continue it first: maskwright train --resume {run}")
