@@ -27,7 +27,7 @@ WORDS = {
 
 def code_of(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     if words:
-        monkeypatch.setattr("maskwright.cli.app", lambda: app(list(words)))
+        monkeypatch.setattr("maskwright.cli.app", lambda _: app(list(words)))
     with pytest.raises(SystemExit) as caught:
         main()
     return caught.value.code if isinstance(caught.value.code, int) else int(caught.value.code is not None)
@@ -57,7 +57,7 @@ def test_what_is_not_done_exits_2(
 def test_every_end_has_its_code_and_is_in_the_table(
     raised: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def failing() -> None:
+    def failing(_: object) -> None:
         raise raised
 
     monkeypatch.setattr("maskwright.cli.app", failing)
