@@ -209,6 +209,8 @@ def _of_other_kind(content: dict[str, Any], kinds: dict[str, Any], within: str =
                 return wrong
         elif isinstance(kind, dict) or not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             return f"{within}{key} is {str(value)[:60]!r}"
+        elif isinstance(value, str) and "\0" in value:
+            return f"{within}{key} is {str(value)[:60]!r}"
     folds = content.get("folds", 1)
     return f"folds is {folds}" if not within and not 1 <= folds <= MOST_FOLDS else ""
 
