@@ -207,9 +207,9 @@ def _of_other_kind(content: dict[str, Any], kinds: dict[str, Any], within: str =
             wrong = _of_other_kind(value, kind, f"{within}{key}.")
             if wrong:
                 return wrong
-        elif isinstance(kind, dict) or not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            return f"{within}{key} is {str(value)[:60]!r}"
-        elif isinstance(value, str) and "\0" in value:
+            continue
+        fits = not isinstance(kind, dict) and isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+        if not fits or (isinstance(value, str) and "\0" in value):
             return f"{within}{key} is {str(value)[:60]!r}"
     folds = content.get("folds", 1)
     return f"folds is {folds}" if not within and not 1 <= folds <= MOST_FOLDS else ""
