@@ -94,7 +94,7 @@ def read_state(run: Path) -> dict[str, Any]:
     Raises RunError if it is missing, or holds what training did not write.
     """
     path = run / runs.RESUME / STATE
-    content = runs.read_json(path)
+    content: dict[str, Any] = runs.read_json(path)
     with runs.understood(path):
         content = {"fraction": content.pop("share", 0.0)} | content  # states of the first version call it share
         Progress(**{name: value for name, value in content.items() if name != "tensors"})
