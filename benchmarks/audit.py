@@ -127,6 +127,13 @@ def change_images(change: Callable[[np.ndarray], np.ndarray]) -> Damage:
     return do
 
 
+def broken_table(folder: Path, rng: np.random.Generator) -> list[Path]:
+    """A class table that is no TOML."""
+    path = folder / "classes.toml"
+    path.write_text("[[class]\nname =")
+    return [path]
+
+
 def garbage(folder: Path, rng: np.random.Generator) -> list[Path]:
     """An image that is none."""
     path = images(folder)[2]
@@ -440,6 +447,7 @@ def counted_from_one(folder: Path, rng: np.random.Generator) -> list[Path]:
 
 
 CASES: dict[str, Case] = {
+    "a broken class table": Case(base="street", kind="unopened", do=broken_table),
     "an image that is none": Case(base="street", kind="unreadable", do=garbage),
     "a truncated image": Case(base="street", kind="unreadable", do=lambda f, _: truncated(images(f)[2])),
     "a truncated TIFF": Case(base="fields", kind="unreadable", do=lambda f, _: truncated(images(f)[2])),
@@ -526,6 +534,9 @@ CASES: dict[str, Case] = {
         base="street", kind="far-brightness", do=change_image(lambda p: 255 - (255 - p) // 12)
     ),
     "a grey image among colours": Case(base="street", kind="far-channels", do=change_image(lambda p: p[..., 1])),
+    "an image of three bands": Case(
+        base="fields", kind="mixed-channels", do=change_image(lambda p: p[..., :3]), says="3 channel(s) of uint16"
+    ),
     "specks": Case(base="street", kind="speckle", do=change_mask(spotted(0.02, None))),
     "holes": Case(base="binary", kind="holes", do=change_mask(spotted(0.02, 0))),
     "a constant channel": Case(base="fields", kind="constant-channel", do=change_image(constant_channel)),

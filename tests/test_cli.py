@@ -150,6 +150,10 @@ def test_the_classic_recipe_runs_and_is_remembered(discs: Path, tmp_path: Path) 
         (["evaluate", "discs", "discs"], "is not a run"),
         (["predict", "nowhere", "discs"], "nowhere is not a run"),
         (["models", "unett"], "unet"),
+        (["train", "discs", "--steps", "1.5"], "--steps 1.5: 1.5 is no whole number"),
+        (["plan", "discs", "--batch=2.0", "--lr", "0.5"], "--batch 2.0: 2.0 is no whole number"),
+        (["preview", "discs", "--crop", "32", "32.5"], "--crop 32.5: 32.5 is no whole number"),
+        (["weak", "a.py", "discs", "--workers", ".5"], "--workers .5: .5 is no whole number"),
     ],
 )
 def test_mistakes_are_explained_and_exit_2(discs: Path, arguments: list[str], message: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import sys
 
 import pytest
@@ -44,3 +45,12 @@ def test_output_of_any_encoding_shows_what_it_can(monkeypatch: pytest.MonkeyPatc
     console.print_table("0.1 – 0.2", ["name"], [["\udcff.png 日本"]])
     console.print_json({"name": "\udcff – 日本"})
     assert b"0.1 " in raw.getvalue()
+
+
+def test_json_holds_no_nan(capsys: pytest.CaptureFixture[str]) -> None:
+    console.print_json({"miou": math.nan, "range": (math.inf, 1.5), "all": [{"a": -math.inf, "b": 2}]})
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {
+        "miou": None,
+        "range": [None, 1.5],
+        "all": [{"a": None, "b": 2}],
+    }

@@ -11,7 +11,7 @@ from PIL import Image
 
 from maskwright import open_dataset, runs
 from maskwright.errors import DataError, OutputError
-from maskwright.outputs import RECORD, RECORD_OF_FILES, guarded, guarded_file, is_own, require_free
+from maskwright.outputs import RECORD, RECORD_OF_FILES, Guard, guarded, guarded_file, is_own, require_free
 
 ASKED = {"verb": "predict", "model": "runs/cells"}
 
@@ -91,6 +91,30 @@ def test_single_files_have_a_record_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "photo.png").write_text("mine")
     with pytest.raises(OutputError), guarded_file(tmp_path / "photo.png", asked=ASKED):
         pass
+
+
+def test_a_run_s_own_folder_may_hold_what_was_written_before_there_were_records(tmp_path: Path) -> None:
+    scores = tmp_path / "scores.json"
+    scores.write_text("of an older version")
+    for text in ("first", "second"):
+        with guarded(tmp_path, asked={"verb": "evaluate"}, own=True):
+            runs.write_text(scores, text)
+    scores.write_text("my own notes")
+    with pytest.raises(OutputError, match="was changed since"), guarded(tmp_path, asked={}, own=True):
+        runs.write_text(scores, "third")
+    assert scores.read_text() == "my own notes"
+    with guarded(tmp_path, asked={}, own=True, overwrite=True):
+        runs.write_text(scores, "third")
+
+
+def test_what_a_sibling_writes_meanwhile_is_known(tmp_path: Path) -> None:
+    first, second = Guard(tmp_path, {}), Guard(tmp_path, {})
+    page = tmp_path / "page.html"
+    for guard in (first, second, first):
+        guard.check(page)
+        (tmp_path / "new").write_text(f"by {id(guard)}")
+        guard.record(page, tmp_path / "new")
+        (tmp_path / "new").replace(page)
 
 
 def test_it_is_known_before_any_work(tmp_path: Path) -> None:

@@ -89,6 +89,46 @@ def test_a_run_in_use_is_refused_and_freed_when_its_process_dies(tmp_path: Path)
         pass
 
 
+def test_what_a_killed_process_was_writing_is_swept_and_a_sibling_s_is_not(tmp_path: Path) -> None:
+    program = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom maskwright import runs\n"
+        "with runs.replacing(Path(sys.argv[1]) / 'masks' / 'photo.png') as temporary:\n"
+        "    temporary.write_bytes(b'half')\n    print('half', flush=True)\n    sys.stdin.read()\n"
+    )
+    mine = tmp_path / ".my-settings.json"
+    mine.touch()
+
+    def left() -> list[Path]:
+        return [path for path in (tmp_path / "masks").iterdir() if runs.is_temporary(path.name)]
+
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdin=pipe, stdout=pipe) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"half\n"
+        runs.sweep(tmp_path)
+        assert len(left()) == 1
+        other.kill()
+        other.wait()
+    assert len(left()) == 1
+    with runs.locked(tmp_path):
+        assert left() == []
+    assert mine.exists()
+
+
+def test_a_lock_can_be_waited_for(tmp_path: Path) -> None:
+    program = (
+        "import sys, time\nfrom pathlib import Path\nfrom maskwright import runs\n"
+        "with runs.locked(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(0.3)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(RunError, match="in use by process"), runs.locked(tmp_path):
+            pass
+        with runs.locked(tmp_path, wait=True):
+            assert (tmp_path / runs.LOCK).read_text().startswith(f"process {os.getpid()}")
+
+
 def test_a_file_system_without_locks_is_said_and_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def none(file: object) -> None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))

@@ -23,10 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from maskwright import runs
-from maskwright.errors import OutputError
+from maskwright.errors import DataError, OutputError
 
 RECORD = ".maskwright.jsonl"
 RECORD_OF_FILES = ".maskwright-files.jsonl"
+UNFINISHED = ".unfinished.json"
+"""In a folder that is being written as a data set: what was asked."""
 DEPTH = 2
 """Folders above a file in which its record may lie: `OUT/pictures/a.png` is in that of `OUT`."""
 
@@ -42,6 +44,8 @@ class Guard:
     asked: Mapping[str, Any]
     overwrite: bool = False
     record_name: str = RECORD
+    own: bool = False
+    """The folder is a run's: what its record does not know was written before there were records."""
     _known: Written = field(default_factory=dict)
     _begun: bool = False
 
@@ -58,7 +62,12 @@ class Guard:
         if self.overwrite or not os.path.lexists(path):
             return
         known = self._known.get(self._name(path))
+        if not (known and path.is_file() and _identity(path) in known):
+            self._known = read_record(self.folder / self.record_name)  # another process may have written it meanwhile
+            known = self._known.get(self._name(path))
         if known and (path.is_file() and _identity(path) in known):
+            return
+        if self.own and not known:
             return
         raise OutputError(
             f"{path} was changed since Maskwright wrote it." if known else f"{path} was not written by Maskwright.",
@@ -87,20 +96,24 @@ class Guard:
 
 
 @contextmanager
-def guarded(*folders: Path, asked: Mapping[str, Any], overwrite: bool = False) -> Iterator[None]:
+def guarded(*folders: Path, asked: Mapping[str, Any], overwrite: bool = False, own: bool = False) -> Iterator[None]:
     """Let nothing in folders of outputs be written over but what Maskwright wrote; `asked` is kept in the record.
 
-    `overwrite` gives leave to replace everything. Raises OutputError where a file of the user's stands in the way.
+    `overwrite` gives leave to replace everything; `own` folders, those of a run, may hold what older versions wrote
+    without a record. Raises OutputError where a file of the user's stands in the way.
     """
-    with _holding([Guard(folder, asked, overwrite) for folder in folders]):
+    for folder in folders:
+        runs.sweep(folder)
+    with _holding([Guard(folder, asked, overwrite, own=own) for folder in folders]):
         yield
 
 
 @contextmanager
-def guarded_file(path: Path, *, asked: Mapping[str, Any], overwrite: bool = False) -> Iterator[None]:
+def guarded_file(path: Path, *, asked: Mapping[str, Any], overwrite: bool = False, own: bool = False) -> Iterator[None]:
     """Let a single output be written over only if Maskwright wrote it; raises OutputError as `guarded`, at once."""
-    guard = Guard(path.parent, asked, overwrite, RECORD_OF_FILES)
+    guard = Guard(path.parent, asked, overwrite, RECORD_OF_FILES, own)
     guard.check(path)
+    runs.sweep(path.parent)
     with _holding([guard]):
         yield
 
@@ -149,6 +162,18 @@ def is_own(path: Path) -> bool:
             if known and place.is_file() and _identity(place) in known:
                 return True
     return False
+
+
+def refuse_unfinished(place: Path) -> None:
+    """Raise DataError if a place is, or lies in, a data set that somebody is writing, or was killed while writing."""
+    for folder in (place, *_absolute(place).parents[:DEPTH]):
+        if (folder / UNFINISHED).exists():
+            raise DataError(
+                f"{folder} is not finished: the command that writes it still runs, or was stopped.",
+                expected=f"Expected a complete data set; {folder / UNFINISHED} says what was asked.",
+                remedy="Give that command again, which completes it.",
+                file=folder / UNFINISHED,
+            )
 
 
 def holds_outputs(folder: Path) -> bool:

@@ -17,14 +17,16 @@ import errno
 import json
 import os
 import platform
+import re
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 from maskwright.errors import CONTROL, MaskwrightError, RunError, RunWarning
 
@@ -39,6 +41,7 @@ EVALUATIONS = "evaluations"
 FILES = "files.json"
 REPORT = "report.html"
 LOCK = ".lock"
+_TEMPORARY = re.compile(r"\.maskwright-.{0,32}-[a-z0-9_]{8}(\.[^.]*)?", re.DOTALL)
 TAKEN = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 """What systems say where another process holds a lock; anything else is a file system that has none."""
 
@@ -81,9 +84,7 @@ def replacing(path: Path) -> Iterator[Path]:
     if guard is not None:
         guard.check(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    handle, temporary = _temporary(path)
     try:
         yield temporary
         with suppress(PermissionError, NotImplementedError):  # shared drives and mounted buckets know no permissions
@@ -98,7 +99,44 @@ def replacing(path: Path) -> Iterator[Path]:
             error.filename = str(path)  # a full disk is told of a file that nobody has named
         raise
     finally:
+        if handle is not None:
+            os.close(handle)
         temporary.unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> tuple[int | None, Path]:
+    """A new file beside `path`, and a handle that holds its lock, by which `sweep` knows that somebody writes it."""
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f".maskwright-{path.stem[:32]}-", suffix=path.suffix, dir=path.parent)
+        if sys.platform == "win32":  # which replaces no file that is open
+            os.close(handle)
+            return None, Path(name)
+        with suppress(OSError):  # there are no locks here, or a sweep has just this one
+            _lock(handle)
+        if Path(name).exists():
+            return handle, Path(name)
+        os.close(handle)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes were writing into a folder, and into those in it; siblings at work are left alone.
+
+    Where files cannot be locked, nobody can tell, and all stays.
+    """
+    folders = [folder]
+    with suppress(OSError):
+        folders += [Path(entry.path) for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
+    for place in folders:
+        with suppress(OSError):
+            for path in [Path(entry.path) for entry in os.scandir(place) if is_temporary(entry.name)]:
+                with suppress(OSError), path.open("rb+") as file:
+                    _lock(file.fileno())
+                    path.unlink()
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file's name is one that `replacing` gives to what is not yet in place."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def require_writable(folder: Path) -> None:
@@ -246,6 +284,14 @@ def inside(folder: Path, *names: str) -> Path:
     )
 
 
+def holds_only_beginnings(folder: Path) -> bool:
+    """Whether a folder is empty but for what a run that was killed before it began has left, its lock among it."""
+    names = {path.name for path in folder.iterdir()}
+    return not names or (
+        LOCK in names and all(name in (LOCK, PLAN, FILES, RESUME) or is_temporary(name) for name in names)
+    )
+
+
 def fresh_folder(parent: Path, name: str) -> Path:
     """Make and return `parent/name`, or `parent/name-2`, `-3`, ... if that exists. Never touches an existing folder."""
     parent.mkdir(parents=True, exist_ok=True)
@@ -259,15 +305,22 @@ def fresh_folder(parent: Path, name: str) -> Path:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a run for writing; a second process that tries gets a RunError that names the first.
+def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold a run for writing; a second process that tries gets a RunError that names the first, or waits for it.
 
     The operating system drops the lock when the process ends, however it ends: no stale lock has to be removed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("a+") as file:
         try:
-            _lock(file)
+            while True:
+                try:
+                    _lock(file.fileno())
+                    break
+                except OSError as error:
+                    if not wait or error.errno not in TAKEN:
+                        raise
+                time.sleep(0.05)
         except OSError as error:
             if error.errno not in TAKEN:
                 text = f"{folder} cannot be locked ({error.strerror}): let no second process write into it."
@@ -281,6 +334,7 @@ def locked(folder: Path) -> Iterator[None]:
                 remedy="Wait until it ends, stop it, or choose another folder with --out.",
                 file=folder,
             ) from None
+        sweep(folder)
         file.seek(0)
         file.truncate()
         file.write(f"process {os.getpid()} on {platform.node()}")
@@ -297,17 +351,17 @@ def software() -> dict[str, str]:
     return found
 
 
-def _lock(file: IO[str]) -> None:
+def _lock(handle: int) -> None:
     """Take an exclusive lock without waiting; OSError if another process has it."""
     if sys.platform == "win32":
         import msvcrt
 
-        file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        os.lseek(handle, 0, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
     else:
         import fcntl
 
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def umask() -> int:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import get_args, get_type_hints
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -69,6 +73,32 @@ def test_processes_measure_what_one_process_does(samples: tuple[Sample, ...]) ->
     assert found == scan(samples, NONE, workers=1)
     assert seen[0] == (0, 8)
     assert seen[-1] == (8, 8)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_check_that_is_killed_takes_its_processes_with_it(discs: Path, tmp_path: Path, number: int) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(f"""
+import time
+from pathlib import Path
+from maskwright.check.scan import scan
+from maskwright.datasets.formats import find_layout
+if __name__ == "__main__":
+    def tell(done, total):
+        if done:
+            print("at work", flush=True)
+            time.sleep(60)
+    scan(find_layout(Path({str(discs)!r})).samples, frozenset(), workers=2, progress=tell)
+""")
+    with subprocess.Popen([sys.executable, program], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "at work\n"
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert len(children) >= 2
+        process.send_signal(number)
+        process.wait()
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert not alive
 
 
 def test_an_interrupted_survey_goes_on(samples: tuple[Sample, ...], tmp_path: Path, looks: list[str]) -> None:

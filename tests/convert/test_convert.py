@@ -209,7 +209,7 @@ def test_pages_and_windows_become_files(tmp_path: Path) -> None:
     ],
 )
 def test_native_values_are_written_without_loss(tmp_path: Path, pixels: np.ndarray) -> None:
-    from maskwright.convert.writing import write_native
+    from maskwright.datasets.writing import write_native
     from maskwright.imaging.images import read_image
 
     again = read_image(write_native(tmp_path / "a.b", pixels)).pixels

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from maskwright import runs
+from maskwright.cli.results import _evaluation_folder
 from maskwright.datasets.classes import ClassTable, LabelClass
 from maskwright.datasets.samples import Dataset, Sample, Source
 from maskwright.errors import ClassTableError, EmptyDataError, PairingError, RunError
@@ -88,6 +91,32 @@ ANSWERS = [
     np.array([[0, 0, 0, 0], [0, 0, 0, 1], [1, 1, 1, 1], [1, 1, 1, 0]], np.uint8),
     np.array([[0, 0], [0, 0], [0, 1]], np.uint8),
 ]
+
+
+def test_siblings_that_write_the_same_evaluation_are_left_alone(tmp_path: Path) -> None:
+    data = write(tmp_path / "test", TRUTHS * 4, THREE)
+    pictures = tmp_path / "out" / "pictures"
+    pictures.mkdir(parents=True)
+    with runs.replacing(pictures / "worst-1-image.jpg") as half:
+        evaluate(Parrot(THREE, ANSWERS * 4), data, tmp_path / "out")
+        assert half.exists()
+    (pictures / "worst-9-image.jpg").write_bytes(b"of an earlier, larger evaluation")
+    evaluate(Parrot(THREE, ANSWERS * 4), data, tmp_path / "out")
+    assert not (pictures / "worst-9-image.jpg").exists()
+    with ThreadPoolExecutor(3) as pool:
+        futures = [pool.submit(evaluate, Parrot(THREE, ANSWERS * 4), data, tmp_path / "out") for _ in range(6)]
+    assert all(future.result().images == 8 for future in futures)
+    shown = {picture.image for picture in Evaluation.load(tmp_path / "out").pictures}
+    assert shown <= {path.name for path in pictures.iterdir()}
+
+
+def test_names_of_evaluations_are_claimed_at_once(tmp_path: Path) -> None:
+    places = [tmp_path / name / "cells" for name in "abc"]
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda data: _evaluation_folder(tmp_path / "run", data, None), places))
+    assert sorted(path.name for path in found) == ["cells", "cells-2", "cells-3"]
+    # Each keeps its own, before it has scores.
+    assert [_evaluation_folder(tmp_path / "run", data, None) for data in places] == found
 
 
 def test_two_images_by_hand(tmp_path: Path) -> None:

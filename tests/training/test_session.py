@@ -23,9 +23,18 @@ from safetensors.numpy import load_file
 import maskwright
 from maskwright import runs
 from maskwright.augment.loader import Batch, Loader, default_workers
-from maskwright.cli.training import process_start
+from maskwright.cli.training import process_start, train
 from maskwright.config import Preparation, Settings, Training
-from maskwright.errors import ClassTableError, DataError, ModelError, RunError, SettingError, TrainingError
+from maskwright.errors import (
+    ClassTableError,
+    DataError,
+    ModelError,
+    RunError,
+    SettingError,
+    TrainingError,
+    UnreadableFileError,
+)
+from maskwright.predict.predictor import Predictor
 from maskwright.training import session
 from maskwright.training.checkpoint import Progress
 from maskwright.training.loop import Status
@@ -146,6 +155,47 @@ def test_killed_twenty_times_and_resumed_equals_uninterrupted(discs: Path, tmp_p
     kill_and_resume(discs, tmp_path, rounds=20, steps=400)
 
 
+def killing(*given: object, **named: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_run_killed_in_its_first_minute_has_one_remedy(
+    discs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = Settings(training=dataclasses.replace(TINY, steps=4))
+    fit(discs, tmp_path / "source", few.training)
+    for pretrained in (None, tmp_path / "source"):
+        whole, killed = tmp_path / f"whole {pretrained is None}", tmp_path / f"killed {pretrained is None}"
+        session.start(whole, session.prepare(discs, few, pretrained=pretrained), started=time.monotonic())
+        for place in ("session.remember_files", "checkpoint.save", "session._train"):  # the last before the first step
+            with monkeypatch.context() as patch:
+                patch.setattr(f"maskwright.training.{place}", killing)
+                prepared = session.prepare(discs, few, pretrained=pretrained)
+                with pytest.raises(KeyboardInterrupt):
+                    session.start(killed, prepared, started=time.monotonic())
+            # Before run.json nothing is begun, and the folder can be used; from then on, the run goes on.
+            assert runs.holds_only_beginnings(killed) == (place != "session._train")
+        with pytest.raises(SettingError, match=rf"not empty(?s:.)*maskwright train --resume {killed}"):
+            train(discs, out=killed)
+        with pytest.raises(RunError, match=rf"no model.safetensors(?s:.)*maskwright train --resume {killed}"):
+            Predictor.load(killed)
+        session.resume(killed, started=time.monotonic())
+        assert_same_weights(whole, killed)
+
+
+def test_what_a_kill_before_the_beginning_leaves_is_no_hindrance(discs: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    assert runs.holds_only_beginnings(run)
+    (run / runs.PLAN).touch()
+    assert not runs.holds_only_beginnings(run)  # without a lock, it is the user's
+    (run / runs.LOCK).touch()
+    assert runs.holds_only_beginnings(run)
+    (run / "mine.txt").touch()
+    with pytest.raises(SettingError, match=r"not empty(?s:.)*Choose another name"):
+        train(discs, out=run)
+
+
 def test_ctrl_c_saves_and_says_how_to_resume(discs: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     process = subprocess.Popen(
@@ -184,7 +234,7 @@ def test_resume_refuses_what_it_cannot_continue(discs: Path, tmp_path: Path) -> 
     with pytest.raises(RunError, match=r"the data in .*discs changed since it began"):
         resume()
     shutil.rmtree(run / runs.RESUME)
-    with pytest.raises(RunError, match=r"has no state in resume/"):
+    with pytest.raises(RunError, match=r"has no state in resume/, which is there from the beginning"):
         resume()
 
 
@@ -231,7 +281,8 @@ def test_images_of_two_kinds_are_refused(discs: Path, tmp_path: Path) -> None:
     (discs / "images" / "photo03.png").unlink()
     tifffile.imwrite(discs / "images" / "photo03.tif", np.zeros((40, 48), np.uint16))
     with pytest.raises(
-        DataError, match=r"Image 'photo03' \(.*photo03.tif\) has 1 channel\(s\) of uint16, but 'photo00' has 3"
+        DataError,
+        match=r"1 of 8 images have 1 channel\(s\) of uint16 \(first photo03.tif\), and 7 have 3 channel\(s\) of uint8",
     ):
         fit(discs, tmp_path / "run", TINY)
     (discs / "images" / "photo03.tif").unlink()
@@ -356,6 +407,38 @@ def test_all_is_decoded_before_training(discs: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=rf"2 samples cannot be read: .*{paths[0].stem}.*{paths[1].stem}"):
         session.start(tmp_path / "run", fresh, started=time.monotonic())
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("most", [0, 1])
+def test_what_there_was_no_time_to_decode_is_decoded_while_training(
+    discs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr("maskwright.training.faults.SECONDS", -1.0)  # no time at all before training
+    training = dataclasses.replace(TINY, cache=0.0, steps=30, batch=1)
+    prepared = session.prepare(discs, Settings(training=training))
+    loader = session.make_loader(prepared)
+    samples = loader.samples
+    # The sample that is asked for last, some epochs from now.
+    order = [loader.sample_at(step, 0).id for step in range(len(samples))]
+    last = next(sample for sample in samples if sample.id == order[-1])
+    monkeypatch.setattr(Loader, "sample_at", lambda self, step, slot: samples[0 if samples[0] != last else 1])
+    damage(last.image.path)
+    run = tmp_path / "run"
+
+    def start() -> None:
+        session.start(run, prepared, started=time.monotonic(), max_bad=most, show=lambda status: time.sleep(0.05))
+
+    if most:
+        start()
+        entries = [json.loads(line) for line in (run / runs.LOG).read_text().splitlines()]
+        assert [entry["sample"] for entry in entries if entry["kind"] == "bad"] == [last.id]
+        (decoded,) = (entry for entry in entries if entry["kind"] == "decoded")
+        assert decoded["samples"] == len(samples)
+        assert decoded["took"] > 0
+    else:
+        with pytest.raises(UnreadableFileError, match=last.image.path.name):
+            start()
+        assert runs.read_json(run / runs.RESUME / "state.json")["step"] < 30
 
 
 def test_bad_samples_are_skipped_named_and_replaced_alike_when_resumed(

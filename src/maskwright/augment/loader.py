@@ -22,7 +22,7 @@ Shapes: B batch, C channels, H, W height and width of a view; K classes.
 from __future__ import annotations
 
 import math
-import os
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -59,6 +59,7 @@ from maskwright.augment.warp import shifted, square, warp, window
 from maskwright.config import Augmentation, Border
 from maskwright.datasets.samples import Sample
 from maskwright.errors import DataError, MaskwrightError, SettingError
+from maskwright.processes import available_cores
 
 if TYPE_CHECKING:
     from maskwright.augment.custom import Transform
@@ -113,11 +114,6 @@ class View(NamedTuple):
     change: PhotometricChange
     """Still to be applied; see `Loader.photometric`."""
     id: str
-
-
-def available_cores() -> int:
-    """Count the processor cores that this process may use; macOS and Windows tell only those that there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def default_workers(device: str) -> int:
@@ -192,13 +188,15 @@ class Loader:
         self.std = std if isinstance(std, int | float) else np.array(std)
         self.transform = transform
         self.slots = range(batch) if slots is None else slots
-        self.workers = workers
+        self.workers, self.pin = workers, pin
         self.max_bad = 0
         """Samples that may be skipped because they cannot be read; by default the first one ends the run."""
         self.bad: dict[str, str] = {}
         """Those that were, by id, and what is wrong with them."""
+        self.unverified: deque[Sample] = deque()
+        """Samples that nobody has decoded yet: they are, whenever batches are ready before they are asked for."""
+        self.verified, self.verify_seconds = 0, 0.0
         self._books = Lock()
-        self.pin = pin
         self.ranges = ViewRanges.of(augmentation)
         self.border: Border = augmentation.border or "reflect"
         image = store.get(self.samples[0]).image  # the store refuses images of another kind than the first
@@ -275,11 +273,34 @@ class Loader:
     def _follow(self, pool: ThreadPoolExecutor, step: int) -> Iterator[Batch]:
         # As many batches are under way as there are workers; each one taken starts the one `workers` steps later.
         coming: deque[Future[Batch]] = deque(pool.submit(self.batch, step + i) for i in range(self.workers))
+        verifying: Future[None] | None = None
         while True:
             step += 1
+            idle = coming[0].done()
             batch = coming.popleft().result()
             coming.append(pool.submit(self.batch, step + self.workers - 1))
+            if verifying and verifying.done():
+                verifying = verifying.result()  # which raises what it found
+            if idle and self.unverified and not verifying:
+                verifying = pool.submit(self._verify, self.unverified[0])
             yield batch
+
+    def _verify(self, sample: Sample) -> None:
+        start = time.perf_counter()
+        try:
+            self.store.get(sample)
+        except DataError as error:
+            self._skip(sample, error)
+        self.verify_seconds += time.perf_counter() - start
+        self.verified += 1
+        self.unverified.popleft()
+
+    def _skip(self, sample: Sample, error: DataError) -> None:
+        """Note a sample that cannot be read, or raise the error where no more may be skipped."""
+        with self._books:
+            if sample.id not in self.bad and len(self.bad) >= min(self.max_bad, len(self.samples) - 1):
+                raise error
+            self.bad.setdefault(sample.id, str(error))
 
     def _readable(self) -> np.ndarray:
         """The first image that can be read; those before it are told, or skipped, when their turn comes."""
@@ -300,10 +321,7 @@ class Loader:
                 try:
                     return self._shown(step, slot, sample)
                 except DataError as error:
-                    with self._books:
-                        if sample.id not in self.bad and len(self.bad) >= min(self.max_bad, len(self.samples) - 1):
-                            raise
-                        self.bad.setdefault(sample.id, str(error))
+                    self._skip(sample, error)
             sample = self.samples[int(rng.integers(len(self.samples)))]
 
     def _shown(self, step: int, slot: int, sample: Sample) -> View:

@@ -15,16 +15,16 @@ from typing import Any
 from maskwright import runs
 from maskwright.check import contents, leaks, mask_values, misalignment, outliers, pictures, scan_result
 from maskwright.check.agreement import Agreement, Overlaps, agreements, overlaps
-from maskwright.check.class_table import declared_table, settle
+from maskwright.check.class_table import declared_table, ignored_values, settle
 from maskwright.check.pictures import Draw
 from maskwright.check.place import claim
 from maskwright.check.scan import scan
-from maskwright.check.scan_result import ScanResult
-from maskwright.datasets.classes import UNLABELLED, ClassTable, Value
+from maskwright.check.scan_result import ScanResult, Settled
+from maskwright.datasets.classes import NO_CLASSES
 from maskwright.datasets.formats import find_layout
 from maskwright.datasets.formats.layout import Layout
 from maskwright.datasets.problems import Problem
-from maskwright.errors import listed
+from maskwright.errors import ClassTableError, DataError, MaskwrightError, listed
 
 __all__ = ["RULES", "TITLES", "Audit", "Group", "Rule", "audit", "check", "grouped", "title"]
 
@@ -50,6 +50,10 @@ class Rule:
 
 
 RULES = (
+    Rule(
+        titles={"unopened": "The data set cannot be opened"},
+        picture=pictures.pair,
+    ),
     Rule(
         find=scan_result.unreadable_files,
         titles={"unreadable": "Files that cannot be read"},
@@ -146,6 +150,11 @@ RULES = (
         picture=pictures.ringed_spots,
     ),
     Rule(
+        find=scan_result.mixed_images,
+        titles={"mixed-channels": "Images of several kinds"},
+        picture=pictures.pair,
+    ),
+    Rule(
         find=outliers.far_images,
         titles={
             "far-channels": "Images with other channels",
@@ -191,6 +200,8 @@ class Audit:
     """How well further observers agree with the masks that are used."""
     overlaps: Overlaps | None = None
     """Where masks of one class each overlap."""
+    refusal: MaskwrightError | None = None
+    """Why the data set could not be opened, if it could not."""
 
     @property
     def errors(self) -> int:
@@ -270,15 +281,18 @@ def audit(
     Raises
     ------
     DataError
-        There is no data set at all. What is wrong within one is a finding.
-    ClassTableError
-        The class table cannot be read.
+        There is no such place. What is wrong within one is a finding, even that it cannot be opened.
     """
     root = Path(path)
     problems: list[Problem] = []
-    layout = find_layout(root, problems=problems)
-    declared = declared_table(layout)
-    measured = scan(layout.samples, _ignored(layout, declared), cache=cache, workers=workers, progress=progress)
+    try:
+        layout = find_layout(root, problems=problems)
+        declared = declared_table(layout)
+    except (DataError, ClassTableError) as refusal:
+        if not root.exists():
+            raise
+        return _unopened(root, refusal, problems)
+    measured = scan(layout.samples, ignored_values(layout, declared), cache=cache, workers=workers, progress=progress)
     labels = [
         (sample.mask.path.name, one.labels)
         for sample, one in zip(layout.samples, measured, strict=True)
@@ -302,6 +316,25 @@ def audit(
         notes=(*layout.notes, settled.note, *told),
         agreements=agreed,
         overlaps=common,
+    )
+
+
+def _unopened(root: Path, refusal: MaskwrightError, problems: list[Problem]) -> Audit:
+    """What there is to say of a set that cannot be opened."""
+    finding = Problem(
+        level="error",
+        kind="unopened",
+        files=(refusal.file or root,),
+        what=refusal.what,
+        remedy=" ".join(part for part in (refusal.expected, refusal.remedy) if part) or "Correct it, then check again.",
+    )
+    return Audit(
+        root=root,
+        layout=Layout(format="unknown", samples=(), masks_folder=root),
+        scanned=ScanResult(samples=(), measured=(), settled=Settled(NO_CLASSES, "", certain=False), home=root),
+        problems=ordered([finding, *problems]),
+        notes=(),
+        refusal=refusal,
     )
 
 
@@ -364,10 +397,3 @@ def grouped(problems: Sequence[Problem]) -> list[Group]:
 def title(kind: str) -> str:
     """A kind in words."""
     return TITLES.get(kind, kind.replace("-", " ").capitalize())
-
-
-def _ignored(layout: Layout, declared: ClassTable | None) -> frozenset[Value]:
-    """The raw values that are known to be unlabelled before any mask is read."""
-    if declared is None:
-        return frozenset({UNLABELLED} if layout.unlabelled_255 else ())
-    return frozenset(declared.unlabelled) | ({UNLABELLED} if not declared.claims(UNLABELLED) else set())

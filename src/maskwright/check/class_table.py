@@ -42,6 +42,13 @@ def declared_table(layout: Layout) -> ClassTable | None:
     return layout.classes if layout.table is None else ClassTable.load(layout.table)
 
 
+def ignored_values(layout: Layout, declared: ClassTable | None) -> frozenset[Value]:
+    """The raw values that are known to be unlabelled before any mask is read."""
+    if declared is None:
+        return frozenset({UNLABELLED} if layout.unlabelled_255 else ())
+    return frozenset(declared.unlabelled) | ({UNLABELLED} if not declared.claims(UNLABELLED) else set())
+
+
 def settle(layout: Layout, declared: ClassTable | None, labels: Sequence[tuple[str, Labels]]) -> Settled:
     """The class table of a set, given its masks (file name and measurements).
 

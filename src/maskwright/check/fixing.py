@@ -9,34 +9,42 @@ another split. Everything else is copied as it is and listed as not corrected. T
 
 from __future__ import annotations
 
-import shutil
-from collections import Counter
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
-from PIL import Image as Pillow
 
 from maskwright import runs
 from maskwright.check.audit import Audit, grouped, title
 from maskwright.check.mask_values import Diagnosis, diagnose, seems_interpolated
-from maskwright.check.measure import is_marked, ramps_of, to_keys
+from maskwright.check.measure import ramps_of, to_keys
 from maskwright.check.misalignment import turned_by_exif
 from maskwright.check.scan_result import Measured, ScanResult
-from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable, LabelClass
+from maskwright.datasets.classes import UNLABELLED, ClassTable
 from maskwright.datasets.samples import Sample, is_reduced
-from maskwright.datasets.sources import Source
-from maskwright.errors import ClassTableError, SettingError
+from maskwright.datasets.writing import (
+    FolderWriter,
+    file_names,
+    identity,
+    is_whole_file,
+    refuse_folder,
+    valid_of,
+    written_aside,
+)
+from maskwright.errors import ClassTableError
 from maskwright.imaging.colors import color_codes, color_rgb
 from maskwright.imaging.decoders import orient
-from maskwright.imaging.images import Image, write_mask
 
 __all__ = ["Fixed", "fix"]
 
 RECORD = "corrections.json"
+JOURNAL = ".corrected.jsonl"
+"""Each pair that is written, with what was corrected, so that an interrupted call goes on where it stopped."""
 
 _CORRECTED = frozenset(
     {
@@ -82,71 +90,79 @@ def fix(audit: Audit, out: Path, *, progress: Callable[[int, int], None] | None 
     ClassTableError
         The classes cannot be told, so that no mask can be translated.
     """
-    _check_place(audit.root, out)
+    refuse_folder(out, audit.root, "--fix")
+    if audit.refusal is not None:
+        raise audit.refusal
     scanned = audit.scanned
     if not scanned.settled.certain or not scanned.samples:
         problem = scanned.settled.problem
         reason = f"{problem.what} {problem.remedy}" if problem is not None else "There is no pair."
-        raise ClassTableError(f"{audit.root} cannot be corrected: its classes cannot be told. {reason}")
-    table = ClassTable(
-        classes=tuple(
-            LabelClass(name=item.name, color=item.color, values=(index,))
-            for index, item in enumerate(scanned.table.classes)
-        )
-    )
+        raise ClassTableError(f"{audit.root} cannot be corrected: its classes cannot be told.", remedy=reason)
     copies = _copies_in_training(audit)
-    with_valid = _with_valid(scanned)
-    divided = any(sample.split is not None for sample in scanned.samples)
-    corrected: list[str] = []
+    refused = [_refused(sample, one, scanned) for sample, one in zip(scanned.samples, scanned.measured, strict=True)]
+    why_not = {
+        sample.id: f"its image is also {copies[sample.id]}" if sample.id in copies else why
+        for sample, (why, _) in zip(scanned.samples, refused, strict=True)
+        if why is not None or sample.id in copies
+    }
     left_out = [problem.what for problem in audit.problems if problem.kind in ("unpaired", "duplicate-stem")]
-    names: Counter[tuple[str | None, str]] = Counter()
-    written = 0
+    left_out += [f"{name}: {why}" for name, why in why_not.items()]
+    # Where some samples are in a split and some in none, these are trained on.
+    divided = any(sample.split is not None for sample in scanned.samples)
+    kept = [
+        (replace(sample, split=sample.split or ("train" if divided else None)), measured, diagnosis)
+        for sample, measured, (_, diagnosis) in zip(scanned.samples, scanned.measured, refused, strict=True)
+        if sample.id not in why_not
+    ]
+    with_valid = _with_valid(kept)
+    names = file_names([sample for sample, _, _ in kept])
+    corrected: list[str] = []
     if scanned.settled.problem is not None and scanned.settled.problem.kind == "off-by-one":
         corrected.append("all masks: 1 subtracted, so that classes count from 0")
-    for place, (sample, measured) in enumerate(zip(scanned.samples, scanned.measured, strict=True)):
-        why, diagnosis = _refused(sample, measured, scanned)
-        if sample.id in copies:
-            why = f"its image is also {copies[sample.id]}"
-        if why is not None:
-            left_out.append(f"{sample.id}: {why}")
-        else:
-            name = _name(sample, names)
-            # Where some samples are in a split and some in none, these are trained on.
-            split = sample.split or ("train" if divided else None)
-            folder = out if split is None else out / split
-            mask, done = _mask(sample, measured, scanned, diagnosis)
+    asked = {
+        "verb": "check --fix",
+        "version": version("maskwright"),
+        "classes": scanned.table.to_dict(),
+        "data": identity([sample for sample, _, _ in kept]),
+    }
+    with written_aside(out, asked) as aside:
+        writer = FolderWriter(aside, scanned.table)
+        before = _journal(aside / JOURNAL)
+        for place, (sample, measured, diagnosis) in enumerate(kept):
+            done = before.get(sample.id)
+            if done is None:
+                mask, done = _mask(sample, measured, scanned, diagnosis)
+                valid = valid_of(sample)
+                if valid is None and sample.split in with_valid:
+                    valid = np.ones(mask.shape, bool)
+                writer.put(sample.split, names[sample.id], sample.image, mask, valid)
+                with (aside / JOURNAL).open("a", encoding="utf-8") as file:
+                    file.write(json.dumps([sample.id, done]) + "\n")
             corrected += [f"{sample.id}: {text}" for text in done]
-            # The mask first: a killed process then leaves a mask without an image, which is refused.
-            write_mask(folder / "masks" / f"{name}.png", mask, table.palette())
-            if sample.split in with_valid:
-                _write_valid(folder / "valid" / f"{name}.png", sample, mask.shape)
-            _write_image(folder / "images", name, sample)
-            written += 1
-        if progress is not None:
-            progress(place + 1, len(scanned.samples))
-    table.save(out / CLASSES_FILE)
-    rest = [group for group in grouped(audit.problems) if group.kind not in _CORRECTED]
-    fixed = Fixed(
-        out=out,
-        written=written,
-        corrected=tuple(corrected),
-        left_out=tuple(left_out),
-        not_corrected=tuple(f"{title(group.kind)}: {len(group.problems)}" for group in rest),
-    )
-    runs.write_json(out / RECORD, fixed.to_json())
+            if progress is not None:
+                progress(place + 1, len(kept))
+        writer.put_classes()
+        rest = [group for group in grouped(audit.problems) if group.kind not in _CORRECTED]
+        fixed = Fixed(
+            out=out,
+            written=len(kept),
+            corrected=tuple(corrected),
+            left_out=tuple(left_out),
+            not_corrected=tuple(f"{title(group.kind)}: {len(group.problems)}" for group in rest),
+        )
+        runs.write_json(aside / RECORD, fixed.to_json())
+        (aside / JOURNAL).unlink(missing_ok=True)
     return fixed
 
 
-def _check_place(root: Path, out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SettingError(
-            f"--fix {out} exists and is not empty.", remedy="Choose a new folder for the corrected copy."
-        )
-    source = root.resolve() if root.is_dir() else root.resolve().parent
-    if out.resolve().is_relative_to(source):
-        raise SettingError(
-            f"--fix {out} lies within the data set {root}.", remedy="Choose a folder elsewhere: it is not touched."
-        )
+def _journal(path: Path) -> dict[str, list[str]]:
+    """What an interrupted call has corrected, by sample; half a line is none."""
+    found: dict[str, list[str]] = {}
+    with suppress(FileNotFoundError, ValueError):
+        for line in path.read_text("utf-8").splitlines():
+            name, done = json.loads(line)
+            found[name] = done
+    return found
 
 
 def _copies_in_training(audit: Audit) -> dict[str, str]:
@@ -161,13 +177,13 @@ def _copies_in_training(audit: Audit) -> dict[str, str]:
     return copies
 
 
-def _with_valid(scanned: ScanResult) -> set[str | None]:
+def _with_valid(kept: Sequence[tuple[Sample, Measured, Diagnosis | None]]) -> set[str | None]:
     """Splits whose copy needs a `valid` folder: it holds one file for each image, or none."""
     return {
         sample.split
-        for sample, measured in zip(scanned.samples, scanned.measured, strict=True)
+        for sample, measured, _ in kept
         if sample.valid is not None
-        or (not _is_plain(sample.image) and measured.picture is not None and measured.picture.valid < 1)
+        or (not is_whole_file(sample.image) and measured.picture is not None and measured.picture.valid < 1)
     }
 
 
@@ -276,48 +292,3 @@ def _translated(codes_HW: np.ndarray, index: dict[int, int]) -> np.ndarray:
     places = np.searchsorted(known, codes_HW).clip(max=len(known) - 1)
     indices = np.array([index[int(code)] for code in known], np.uint8)
     return np.where(known[places] == codes_HW, indices[places], np.uint8(UNLABELLED))
-
-
-def _name(sample: Sample, names: Counter[tuple[str | None, str]]) -> str:
-    """A file name for a sample, without its split; a number makes it unique in its split."""
-    name = sample.id.removeprefix(f"{sample.split}/").replace("/", "-")
-    names[sample.split, name.lower()] += 1
-    count = names[sample.split, name.lower()]
-    return name if count == 1 else f"{name}-{count}"
-
-
-def _write_image(folder: Path, name: str, sample: Sample) -> None:
-    """Copy a plain file byte for byte; write the pixels of anything else."""
-    source = sample.image
-    if _is_plain(source):
-        with runs.replacing(folder / f"{name}{source.path.suffix}") as temporary:
-            shutil.copyfile(source.path, temporary)
-        return
-    pixels = source.read_image().pixels
-    if pixels.dtype == np.uint8 and pixels.shape[2] in (1, 3):
-        with runs.replacing(folder / f"{name}.png") as temporary:
-            Pillow.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(temporary, "PNG")
-        return
-    bands = pixels[..., 0] if pixels.shape[2] == 1 else pixels
-    planar = None if bands.ndim == 2 else "contig"
-    with runs.replacing(folder / f"{name}.tif") as temporary:
-        tifffile.imwrite(
-            temporary, bands, photometric="minisblack", planarconfig=planar, compression="zlib", metadata=None
-        )
-
-
-def _write_valid(path: Path, sample: Sample, shape: Sequence[int]) -> None:
-    """255 where the image has data, 0 elsewhere."""
-    valid = np.ones(tuple(shape), bool)
-    if sample.valid is not None:
-        valid &= is_marked(sample.valid.read_mask())
-    image: Image = sample.image.read_image()
-    if image.valid is not None:
-        valid &= image.valid
-    with runs.replacing(path) as temporary:
-        Pillow.fromarray(valid.astype(np.uint8) * np.uint8(255)).save(temporary, "PNG")
-
-
-def _is_plain(source: Source) -> bool:
-    """Whether a source is one whole file."""
-    return type(source) is Source and source.page is None and source.window is None

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from maskwright.check.scan_result import Picture, ScanResult
 from maskwright.datasets.problems import Problem
-from maskwright.datasets.samples import Sample
+from maskwright.datasets.samples import GREY_AMONG, Sample
 from maskwright.errors import listed
 
 __all__ = ["dead_channels", "far_images", "sentinel_values", "unused_bits"]
@@ -26,7 +26,7 @@ _SOME_NAN = 0.001
 
 
 def far_images(scanned: ScanResult) -> list[Problem]:
-    """Images far from the rest in channels, type, size or brightness: those with next to none like them."""
+    """Images far from the rest in channels, size or brightness: those with next to none like them."""
     pictures = scanned.pictures
     if len(pictures) < _FEWEST:
         return []
@@ -37,11 +37,11 @@ def far_images(scanned: ScanResult) -> list[Problem]:
     for sample, picture in pictures:
         if (len(picture.channels), picture.dtype) == (channels, dtype):
             alike.append((sample, picture))
-            continue
-        found = f"has {_channels(len(picture.channels))} of {picture.dtype}"
-        problems.append(
-            _far(sample, "channels", f"{found}; {most} of {len(pictures)} images have {channels} of {dtype}")
-        )
+        elif picture.dtype == dtype and {len(picture.channels), channels} == {1, GREY_AMONG}:
+            found = f"has {_channels(len(picture.channels))} of {picture.dtype}"
+            problems.append(
+                _far(sample, "channels", f"{found}; {most} of {len(pictures)} images have {channels} of {dtype}")
+            )
     log_area = np.log([picture.shape[0] * picture.shape[1] for _, picture in pictures])
     # Upright or on its side makes no difference.
     log_aspect = np.log([max(picture.shape) / min(picture.shape) for _, picture in pictures])

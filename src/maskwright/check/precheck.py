@@ -13,7 +13,7 @@ from maskwright.check.leaks import groups_in_two_splits, same_files
 from maskwright.check.mask_values import everything_unlabelled, interpolated_masks, jpeg_masks, undeclared_values
 from maskwright.check.measure import measure
 from maskwright.check.misalignment import misplaced_masks, size_mismatches
-from maskwright.check.scan_result import ScanResult, Settled, unreadable_files
+from maskwright.check.scan_result import ScanResult, Settled, mixed_images, unreadable_files
 from maskwright.datasets.classes import UNLABELLED
 from maskwright.datasets.problems import Problem
 from maskwright.datasets.samples import Dataset, Sample
@@ -52,6 +52,7 @@ def precheck(dataset: Dataset) -> tuple[Problem, ...]:
     found = unreadable_files(scanned) + size_mismatches(scanned) + undeclared_values(scanned)
     if len(chosen) == len(dataset.samples):
         found += everything_unlabelled(scanned)
+    found += mixed_images(scanned)
     found += same_files(dataset.samples) + groups_in_two_splits(dataset.samples)
     found += misplaced_masks(scanned) + interpolated_masks(scanned) + jpeg_masks(scanned)
     return tuple(sorted(found, key=lambda problem: problem.level != "error"))

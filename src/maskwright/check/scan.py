@@ -8,9 +8,6 @@ process left half written is skipped.
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -26,14 +23,13 @@ from maskwright.check.scan_result import RECORD_FORMAT, Measured, Unread
 from maskwright.datasets.classes import Value
 from maskwright.datasets.samples import Sample
 from maskwright.errors import SettingError
+from maskwright.processes import available_cores, spawned
 
 __all__ = ["scan"]
 
 _BATCH = 8
 _WORTH_A_WORKER = 32
 """Pairs for which starting another process pays."""
-
-_THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def scan(
@@ -85,8 +81,7 @@ def _measured(
 ) -> Iterator[tuple[int, Measured]]:
     """Measure these places, in any order."""
     if workers is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        workers = min(cores, len(todo) // _WORTH_A_WORKER)
+        workers = min(available_cores(), len(todo) // _WORTH_A_WORKER)
     if workers <= 1:
         with _one_thread():
             for place in todo:
@@ -133,14 +128,7 @@ def _crashed(sample: Sample) -> Measured:
 
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Fresh processes (`spawn`: the same on all systems, and safe beside other threads), one thread each.
-
-    When the block is left early, by Ctrl-C say, what has not begun is dropped.
-    """
-    before = {name: os.environ.get(name) for name in _THREAD_LIMITS}
-    os.environ.update(dict.fromkeys(_THREAD_LIMITS, "1"))  # read when a process first imports numpy
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_begin)
-    try:
+    with spawned(workers) as pool:
         try:
             pool.submit(int).result()
         except BrokenProcessPool:
@@ -149,19 +137,6 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
                 remedy="In a program of your own, call it under if __name__ == '__main__':, or with workers=1.",
             ) from None
         yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def _begin() -> None:
-    cv2.setNumThreads(1)
-    # Ctrl-C reaches every process of a terminal; the first one decides.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager

@@ -19,10 +19,19 @@ from numpy.typing import NDArray
 
 from maskwright.datasets.classes import UNLABELLED, ClassTable, Value
 from maskwright.datasets.problems import Problem
-from maskwright.datasets.samples import Sample
+from maskwright.datasets.samples import GREY_AMONG, Sample
 from maskwright.imaging.colors import color_rgb
 
-__all__ = ["MEASURED_BY", "QUANTILES", "RECORD_FORMAT", "Measured", "ScanResult", "Settled", "unreadable_files"]
+__all__ = [
+    "MEASURED_BY",
+    "QUANTILES",
+    "RECORD_FORMAT",
+    "Measured",
+    "ScanResult",
+    "Settled",
+    "mixed_images",
+    "unreadable_files",
+]
 
 MEASURED_BY = 1
 """Raise it when a number is measured in another way, its field being the same: cached records are then read again."""
@@ -326,4 +335,33 @@ def unreadable_files(scanned: ScanResult) -> list[Problem]:
         )
         for sample, measured in zip(scanned.samples, scanned.measured, strict=True)
         for unread in measured.unread
+    ]
+
+
+def mixed_images(scanned: ScanResult) -> list[Problem]:
+    """Images of several kinds: with other channels, or another type of numbers, than most.
+
+    It is the rule of `augment.store.Store`, which training and planning read by: all images are of one kind, but that
+    grey ones are repeated to three channels where others have three.
+    """
+    kinds: dict[tuple[int, str], list[Sample]] = {}
+    colored = {picture.dtype for _, picture in scanned.pictures if len(picture.channels) == GREY_AMONG}
+    for sample, picture in scanned.pictures:
+        channels = len(picture.channels)
+        repeated = channels == 1 and picture.dtype in colored
+        kinds.setdefault((GREY_AMONG if repeated else channels, picture.dtype), []).append(sample)
+    if len(kinds) <= 1:
+        return []
+    usual, *others = sorted(kinds, key=lambda kind: -len(kinds[kind]))
+    return [
+        Problem(
+            level="error",
+            kind="mixed-channels",
+            files=tuple(sample.image.path for sample in kinds[kind]),
+            what=f"{len(kinds[kind])} of {len(scanned.pictures)} images have {kind[0]} channel(s) of {kind[1]} (first "
+            f"{kinds[kind][0].image.path.name}), and {len(kinds[usual])} have {usual[0]} channel(s) of {usual[1]}.",
+            remedy="A network takes images of one kind: convert them, or leave some out.",
+            sample=kinds[kind][0].id,
+        )
+        for kind in others
     ]

@@ -7,6 +7,7 @@ once.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from cyclopts import App, Parameter
 
 from maskwright import __version__, console
 from maskwright.config import RENAMED_SETTINGS
-from maskwright.errors import InputWarning, MaskwrightError, RunWarning, explained
+from maskwright.errors import InputWarning, MaskwrightError, RunWarning, SettingError, explained
 
 Json = Annotated[
     bool, Parameter(name="--json", negative="", show_default=False, help="Print the result as JSON on standard output.")
@@ -89,7 +90,9 @@ def main() -> None:
     warnings.showwarning = _show_warning
     console.show_anything()
     try:
-        app(_renamed(sys.argv[1:]))
+        words = _renamed(sys.argv[1:])
+        _refuse_fractions(words)
+        app(words)
     except MaskwrightError as error:
         console.say(f"error: {error}")
         sys.exit(error.code)
@@ -121,6 +124,35 @@ def _renamed(words: list[str]) -> list[str]:
             warnings.warn(text, InputWarning, stacklevel=2)
         found.append(former.get(option, option) + equals + value)
     return found
+
+
+def _refuse_fractions(words: list[str]) -> None:
+    """Raise SettingError for a fraction where a whole number is expected, which cyclopts would round in silence."""
+    commands, chain, rest = app.parse_commands(words)
+    fractions = [word for word in rest if _FRACTION.fullmatch(word.rpartition("=")[2])]
+    if not fractions or ".".join(commands) in ("", "labels"):
+        return
+    whole = {
+        name: expected
+        for argument in chain[-1].assemble_argument_collection()
+        if (expected := _WHOLE.get(str(argument.hint).removesuffix(" | None").removeprefix("<class '").rstrip("'>")))
+        for name in argument.names
+    }
+    for place, word in enumerate(rest):
+        option, equals, value = word.partition("=")
+        values = [value] if equals else rest[place + 1 : place + 1 + whole.get(option, 0)]
+        for one in values if option in whole else ():
+            if _FRACTION.fullmatch(one):
+                raise SettingError(
+                    f"{option} {one}: {one} is no whole number.",
+                    expected="Expected a whole number, without a point.",
+                    remedy=f"For example {option} {round(float(one))}.",
+                )
+
+
+_FRACTION = re.compile(r"[+-]?(\d+\.\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+_WHOLE = {"int": 1, "tuple[int, int]": 2, "tuple[int, ...]": 1}
+"""Types of options that take whole numbers, and how many follow the option's name."""
 
 
 def _show_warning(

@@ -59,7 +59,9 @@ def check(
     else:
         for note in found.notes:
             console.say(note)
-        if found.problems:
+        if found.refusal is not None:  # whose remedy has lines, and is worth them
+            console.say(f"error: {found.refusal}")
+        elif found.problems:
             console.print_table(f"Findings in {data}", ("level", "kind", "files", "what"), found.rows())
     if fixed is not None:
         console.say(

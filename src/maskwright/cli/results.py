@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+import time
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
 from maskwright import console
 from maskwright.cli import Json, Switch
-from maskwright.errors import SettingError, explained, refuse_failed
+from maskwright.errors import OutputError, SettingError, explained, refuse_failed
+
+CLAIM = ".data.json"
+"""In the folder of an evaluation, whose data it is of: there before the scores are."""
+CLAIMED_WITHIN = 10
+"""Tenths of a second, in which a process that made a folder says what it is for."""
 
 
 def evaluate(
@@ -46,6 +52,7 @@ def evaluate(
     from maskwright.evaluate import out_of_fold
     from maskwright.evaluate.evaluator import evaluate as score
     from maskwright.evaluate.report import write_report
+    from maskwright.outputs import guarded_file
     from maskwright.predict.predictor import Predictor
 
     failed: dict[str, str] = {}
@@ -80,9 +87,11 @@ def evaluate(
         _print_tables(evaluation.tables())
     console.say(f"Scores: {folder}")
     try:
-        console.say(f"Report: {write_report(run)}")
-    except OSError as error:  # the run may lie where nobody writes; the scores are what was asked for
-        console.say(f"warning: no report. {explained(error)}")
+        asked = {"verb": "evaluate", "model": str(run.resolve())}
+        with guarded_file(run / runs.REPORT, asked=asked, overwrite=overwrite, own=True):
+            console.say(f"Report: {write_report(run)}")
+    except (OSError, OutputError) as error:  # the scores are what was asked for
+        console.say(f"warning: no report. {explained(error) if isinstance(error, OSError) else error}")
     refuse_failed(failed, f"not be scored; the scores of the others are in {folder}")
 
 
@@ -125,7 +134,7 @@ def compare(
     path = out or models[-1] / "comparison.html"
     evaluated = Path(comparison.first.data)
     asked = {"verb": "compare", "models": [str(model.resolve()) for model in models]}
-    with nullcontext() if out is None else guarded_file(path, asked=asked, overwrite=overwrite):
+    with guarded_file(path, asked=asked, overwrite=overwrite, own=out is None):
         if pictures and evaluated.exists():
             predictors = [Predictor.load(model) for model in models]
             dataset = open_dataset(evaluated, classes=predictors[0].classes)
@@ -144,11 +153,11 @@ def compare(
 
 
 def _own(folder: Path, out: Path | None, run: Path, overwrite: bool) -> AbstractContextManager[None]:
-    """Guard of a folder of scores; one within the run is the run's own."""
+    """Guard of a folder of scores; one at the default place is the run's own."""
     from maskwright.outputs import guarded
 
     asked = {"verb": "evaluate", "model": str(run.resolve())}
-    return nullcontext() if out is None else guarded(folder, asked=asked, overwrite=overwrite)
+    return guarded(folder, asked=asked, overwrite=overwrite, own=out is None)
 
 
 def _print_tables(tables: Any) -> None:
@@ -157,16 +166,35 @@ def _print_tables(tables: Any) -> None:
 
 
 def _evaluation_folder(run: Path, data: Path, split: str | None, suffix: str = "") -> Path:
-    """`RUN/evaluations/NAME`, named after the data; another data folder's evaluation of that name is left alone."""
+    """`RUN/evaluations/NAME`, named after the data; another data folder's evaluation of that name is left alone.
+
+    The folder is claimed at once, since other processes may be evaluating the same run on other data.
+    """
     from maskwright import runs
 
     source = data.resolve() / split if split else data.resolve()
     generic = source.name in ("train", "val", "test", "images") and source.parent.name
     name = (f"{source.parent.name}-{source.name}" if generic else source.name) + suffix
+    runs.require_writable(run / runs.EVALUATIONS)
     number = 1
     while True:
         folder = run / runs.EVALUATIONS / (name if number == 1 else f"{name}-{number}")
-        scores = folder / "scores.json"
-        if not scores.exists() or runs.read_json(scores).get("data") == str(data.resolve()):
+        with suppress(FileExistsError):
+            folder.mkdir()
+            runs.write_json(folder / CLAIM, {"data": str(data.resolve())})
+            return folder
+        if _data_of(folder) in (None, str(data.resolve())):
             return folder
         number += 1
+
+
+def _data_of(folder: Path) -> Any:
+    """What data an evaluation's folder is of; None for one that nobody has claimed."""
+    from maskwright import runs
+
+    for _ in range(CLAIMED_WITHIN):
+        for path in (folder / "scores.json", folder / CLAIM):
+            if path.exists():
+                return runs.read_json(path).get("data")
+        time.sleep(0.1)
+    return None

@@ -150,11 +150,8 @@ def train(
         raise SettingError("--continue-for trains a finished run on: give the run too, as --resume RUN.")
     if resume is None and data is None:
         raise SettingError("train needs a folder of images and masks, for example: maskwright train cells/train")
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SettingError(
-            f"--out {out} exists and is not empty.",
-            remedy=f"Choose a new folder; or continue that run with --resume {out}.",
-        )
+    if out is not None and out.exists():
+        _refuse_used(out)
     if continue_for is not None and resume is not None and distributed.launch_rank() == 0:
         if session.has_folds(resume):
             from maskwright.training import folds
@@ -213,6 +210,20 @@ def train(
             _report_training(run, done, json)
     if not done[-1].finished:
         sys.exit(130)
+
+
+def _refuse_used(out: Path) -> None:
+    """Raise SettingError for a folder that something lies in, with the one remedy that works."""
+    from maskwright import runs
+
+    if not out.is_dir() or not runs.holds_only_beginnings(out):
+        run = (out / runs.RUN).is_file() and (out / runs.RESUME).is_dir()
+        raise SettingError(
+            f"--out {out} exists and is not empty.",
+            expected="Expected a new folder.",
+            remedy=f"Continue the run in it: maskwright train --resume {out}" if run else "Choose another name.",
+            file=out,
+        )
 
 
 def _report_training(run: Path, done: Sequence[Progress], json: bool) -> None:

@@ -7,10 +7,9 @@ their order, names and colours; other programs pass over it.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -18,8 +17,8 @@ from maskwright.convert import coco, folder, labelme, voc, yolo
 from maskwright.convert.writing import Progress, Writing
 from maskwright.datasets.classes import CLASSES_FILE
 from maskwright.datasets.samples import Dataset
+from maskwright.datasets.writing import identity, refuse_folder, written_aside
 from maskwright.errors import DataError, SettingError
-from maskwright.runs import umask
 
 __all__ = ["TARGETS", "Conversion", "Target", "convert"]
 
@@ -69,8 +68,8 @@ def convert(
 ) -> Conversion:
     """Write a data set, with all of its masks, as a new folder in another format. The data itself is only read.
 
-    The folder appears when it is complete: until then it is written under a hidden name beside it, which is removed if
-    anything goes wrong.
+    The folder appears when it is complete: until then it is written under a hidden name beside it. What goes wrong
+    leaves nothing; after Ctrl-C or a kill, the same call goes on where it stopped.
 
     Parameters
     ----------
@@ -94,22 +93,21 @@ def convert(
     """
     if to not in get_args(Target):
         raise SettingError(f"--to {to}: unknown format.", expected=f"Expected {', '.join(TARGETS)}.")
-    _check_place(dataset, out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    hidden = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        writing = Writing(dataset, hidden, progress, failed)
+    refuse_folder(out, dataset.root)
+    asked = {
+        "verb": "convert",
+        "version": version("maskwright"),
+        "to": to,
+        "classes": dataset.classes.to_dict(),
+        "data": identity(dataset.samples),
+    }
+    with written_aside(out, asked) as aside:
+        writing = Writing(dataset, aside, progress, failed)
         TARGETS[to](writing)
         if failed and not any(writing.parts.values()):
             raise DataError("\n".join(list(failed.values())[:_SHOWN]))
         if len(writing.written_classes) >= _FEWEST:
-            writing.written_classes.save(hidden / CLASSES_FILE)
-        hidden.chmod(0o777 & ~umask())
-        if out.exists():
-            out.rmdir()
-        hidden.replace(out)
-    finally:
-        shutil.rmtree(hidden, ignore_errors=True)
+            writing.written_classes.save(aside / CLASSES_FILE)
     counts = {part or "all": len(samples) for part, samples in writing.parts.items()}
     return Conversion(
         out=out, to=to, images=counts, lost=tuple(writing.told("lost")), notes=tuple(writing.told("note"))
@@ -119,17 +117,3 @@ def convert(
 _SHOWN = 5
 _FEWEST = 2
 """A class table of fewer classes is none."""
-
-
-def _check_place(dataset: Dataset, out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SettingError(
-            f"{out} exists and is not empty.",
-            expected="Expected a new folder, or an empty one.",
-            remedy="Choose another name.",
-            file=out,
-        )
-    if dataset.root.is_dir() and out.resolve().is_relative_to(dataset.root.resolve()):
-        raise SettingError(
-            f"{out} lies within {dataset.root}, which is only read.", remedy="Choose a folder elsewhere.", file=out
-        )

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PillowImage
 
-from maskwright.convert.folder import indexed
-from maskwright.convert.writing import Writing, is_whole_file
+from maskwright.convert.writing import Writing
 from maskwright.datasets.classes import ClassTable
 from maskwright.datasets.formats.voc import BORDER, colormap
 from maskwright.datasets.samples import Sample
+from maskwright.datasets.writing import indexed, is_whole_file
 from maskwright.imaging.decoders import sniff
 from maskwright.imaging.images import display, write_mask
 from maskwright.runs import replacing, write_bytes, write_text

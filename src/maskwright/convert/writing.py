@@ -1,9 +1,7 @@
-"""What writers of all formats share: names of files, images copied or written, masks as indices, and what is told."""
+"""A conversion under way: what the writers of all formats share, and what is told of the result."""
 
 from __future__ import annotations
 
-import re
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,22 +10,16 @@ from pathlib import Path
 from threading import Lock
 from typing import Literal, TypeVar
 
-import imagecodecs
 import numpy as np
-import tifffile
 
 from maskwright.datasets.classes import UNLABELLED, ClassTable
 from maskwright.datasets.samples import Dataset, Sample
-from maskwright.datasets.sources import Source
 from maskwright.datasets.values import THREADS
+from maskwright.datasets.writing import file_names, is_whole_file, write_image, written_image
 from maskwright.errors import DataError
-from maskwright.imaging.images import IMAGE_SUFFIXES
-from maskwright.runs import replacing, write_bytes
 
 Progress = Callable[[int, int], None]
 T = TypeVar("T")
-
-_MOST_CHANNELS_OF_PNG = (1, 3)
 
 
 @dataclass
@@ -36,7 +28,7 @@ class Writing:
 
     dataset: Dataset
     out: Path
-    """The folder to write into: hidden, and empty."""
+    """The folder to write into; what is there already, an interrupted conversion has written."""
     progress: Progress
     failed: dict[str, str] | None = None
     """Takes samples that cannot be read, by id, with what is wrong; without it, the first is an error."""
@@ -100,22 +92,11 @@ class Writing:
         With `apart`, splits have folders of their own, so that names differ within each; else in all of the data.
         Without `spaces`, white space becomes "_".
         """
-        names: dict[str, str] = {}
-        taken: set[tuple[str | None, str]] = set()
-        for sample in self.dataset.samples:
-            plain = sample.id.removeprefix(f"{sample.split}/") if sample.split else sample.id
-            name = re.sub(r'[/\\:*?"<>|\x00-\x1f\ud800-\udfff]', "-", plain)
-            name = name if spaces else re.sub(r"\s", "_", name)
-            place = sample.split if apart else None
-            if (place, name) in taken and sample.split:
-                name = f"{sample.split}-{name}"
-            while (place, name) in taken:
-                name += "-2"
-            taken.add((place, name))
-            names[sample.id] = name
-            if name != plain:
-                self.note("{} images have other names than in the data")
-        return names
+
+        def tell(sample: Sample) -> None:
+            self.note("{} images have other names than in the data")
+
+        return file_names(self.dataset.samples, apart=apart, spaces=spaces, renamed=tell)
 
     def read_mask(self, sample: Sample) -> np.ndarray:
         """The mask as class indices, 255 where unlabelled, or where the image has no data."""
@@ -125,48 +106,24 @@ class Writing:
 
     def put_image(self, sample: Sample, folder: Path, name: str) -> Path:
         """Copy an image byte for byte; a page, a window or bands of several files become a file of their own."""
-        source = sample.image
-        if is_whole_file(source):
-            path = folder / f"{name}{source.path.suffix}"
-            with replacing(path) as temporary:
-                shutil.copyfile(source.path, temporary)
-            if source.header().orientation != 1:
-                self.note("{} images are turned by their EXIF orientation; programs that ignore it see masks turned")
-            return path
-        image = source.read_image()
-        self.lost("{} pages or windows became image files: pixels are the same, other data (map, EXIF) is not kept")
-        return write_native(folder / name, image.pixels)
+        self.tell_of_image(sample)
+        before = written_image(sample.image, folder, name)
+        if before is not None:
+            return before
+        return write_image(sample.image, folder, name)
+
+    def tell_of_image(self, sample: Sample) -> None:
+        """Say what other programs may see differently, or what is lost, in an image's file."""
+        if not is_whole_file(sample.image):
+            self.lost("{} pages or windows became image files: pixels are the same, other data (map, EXIF) is not kept")
+        elif sample.image.header().orientation != 1:
+            self.note("{} images are turned by their EXIF orientation; programs that ignore it see masks turned")
 
     def say_groups(self) -> None:
         """Say that groups are lost, if there are any."""
         grouped = sum(sample.group is not None for sample in self.dataset.samples)
         if grouped:
             self.lost("groups (patient, slide, video) of {} images", grouped)
-
-
-def is_whole_file(source: Source) -> bool:
-    """Whether a source is all of one image file, which can be copied."""
-    plain = type(source) is Source and source.page is None and source.window is None
-    return plain and source.path.suffix.lower() in IMAGE_SUFFIXES
-
-
-def write_native(path: Path, pixels: np.ndarray) -> Path:
-    """Write native values (`H x W x C`) without loss: PNG if it can hold them, else TIFF; returns the file.
-
-    `path` has no suffix.
-    """
-    channels = pixels.shape[2]
-    if pixels.dtype in (np.uint8, np.uint16) and channels in _MOST_CHANNELS_OF_PNG:
-        file = path.with_name(f"{path.name}.png")
-        write_bytes(file, bytes(imagecodecs.png_encode(pixels if channels == 3 else pixels[..., 0])))
-        return file
-    file = path.with_name(f"{path.name}.tif")
-    with replacing(file) as temporary:
-        if channels == 1:
-            tifffile.imwrite(temporary, pixels[..., 0], photometric="minisblack", compression="zlib")
-        else:
-            tifffile.imwrite(temporary, pixels, photometric="minisblack", planarconfig="contig", compression="zlib")
-    return file
 
 
 def background_of(classes: ClassTable, is_background: Callable[[str], bool]) -> int | None:

@@ -91,13 +91,6 @@ def adopt(root: Path, number: int, out: Path | None = None) -> Adopted:
     declared = _declared(layout)
     if not names and (declared is None or out is not None):
         needed.append(table)
-    for path in [*needed, manifest]:
-        if path.exists():
-            raise DataError(
-                f"{path} exists already, and is not written over.",
-                remedy="Move it away, or give another folder with --out.",
-                file=path,
-            )
     classes, remains = declared, ""
     if table in needed and declared is None:
         masks = [sample.mask for sample in parts if sample.mask is not None]
@@ -110,10 +103,25 @@ def adopt(root: Path, number: int, out: Path | None = None) -> Adopted:
             classes = beside[0] if beside is not None else replace(proposed, unlabelled=ignored)
         except ClassTableError as error:
             remains = str(error)
-    if manifest in needed:
-        runs.write_text(manifest, _csv(samples, names, home, raters))
+    text = _csv(samples, names, home, raters)
+    # What is there already as it would be written, a killed call has left.
+    same = table.exists() and table in needed and classes == ClassTable.load(table)
+    for path in [*needed, manifest]:
+        if (
+            path.exists()
+            and not (path == table and same)
+            and not (path in needed and path.read_bytes() == text.encode())
+        ):
+            raise DataError(
+                f"{path} exists already, and is not written over.",
+                remedy="Move it away, or give another folder with --out.",
+                file=path,
+            )
+    # The manifest last: without it the folder is refused as before, and the same call goes on.
     if classes is not None and table in needed:
         classes.save(table)
+    if manifest in needed:
+        runs.write_text(manifest, text)
     written = tuple(path for path in needed if path.exists())
     return Adopted(what, len(samples), written, classes, remains)
 

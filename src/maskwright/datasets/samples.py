@@ -20,6 +20,8 @@ from maskwright.imaging.decoders import Header
 
 __all__ = ["Dataset", "Pair", "Sample", "Source", "Window", "check_files", "is_reduced", "proportional"]
 
+GREY_AMONG = 3
+"""Grey images among those with so many channels are repeated to as many."""
 _SHOWN = 5
 _EDGE = 4096
 """Bytes of each end of a file that go into a fingerprint."""
@@ -233,7 +235,7 @@ def check_files(
     changed = {known[s.image].remark: s.image.path.name for s in reversed(samples) if known[s.image].remark}
     notes = [f"images are {remark}, first {name}" for remark, name in changed.items()]
     grey = [sample.image.path.name for sample in samples if known[sample.image].channels == 1]
-    channels = 3 if grey and any(known[sample.image].channels == 3 for sample in samples) else None
+    channels = GREY_AMONG if grey and any(known[sample.image].channels == GREY_AMONG for sample in samples) else None
     if channels is not None:
         notes.append(f"{len(grey)} of {len(samples)} images are grey (first {grey[0]}): repeated to three channels")
     opaque = [sample.image.path.name for sample in samples if known[sample.image].alpha]

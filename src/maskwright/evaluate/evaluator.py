@@ -151,10 +151,11 @@ def evaluate(
         ),
         groups=tuple(sample.group or sample.id for sample in samples) if any(s.group for s in samples) else (),
     )
-    pictures = tuple(_draw(gallery, dataset, evaluation, out / PICTURES))
-    evaluation = replace(evaluation, pictures=pictures)
-    evaluation.save(out)
-    _remove_others(out / PICTURES, evaluation.pictures)
+    with runs.locked(out, wait=True):  # another process may be scoring the same images
+        pictures = tuple(_draw(gallery, dataset, evaluation, out / PICTURES))
+        evaluation = replace(evaluation, pictures=pictures)
+        evaluation.save(out)
+        _remove_others(out / PICTURES, evaluation.pictures)
     return evaluation
 
 
@@ -263,5 +264,6 @@ def _remove_others(folder: Path, pictures: tuple[Picture, ...]) -> None:
     kept = {name for p in pictures for name in (p.image, p.truth, p.prediction, p.errors)}
     if folder.is_dir():
         for path in folder.glob("*-[0-9]-*.*"):
-            if path.name not in kept and (is_own(path) or not holds_outputs(folder.parent)):
+            own = not runs.is_temporary(path.name) and path.name not in kept
+            if own and (is_own(path) or not holds_outputs(folder.parent)):
                 path.unlink()

@@ -12,8 +12,9 @@ Shapes: J voters, K classes, H, W of an image.
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -177,8 +178,7 @@ def label_by_script(
     tell = progress or (lambda done, total: None)
     out = project.folder / FOLDER / script.mark
     (out / CONFIDENCE).mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as place, processes(workers, len(states)) as pool:
-        scratch = Path(place)
+    with _scratch(out) as scratch, processes(workers, len(states)) as pool:
         found: list[Counts] = []
         for counts in each(pool, _vote, ((job, state, _human(project, state, job), scratch) for state in states)):
             found.append(counts)
@@ -233,6 +233,18 @@ def _script(job: Job) -> Script:
         _scripts.clear()
         _scripts[key] = read_script(job.script, job.changes)
     return _scripts[key]
+
+
+@contextmanager
+def _scratch(out: Path) -> Iterator[Path]:
+    """A folder for votes on their way; within the project, whose lock is held, so that a killed call's goes with it."""
+    folder = out / ".votes"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _vote(job: Job, state: ImageState, human: np.ndarray | None, scratch: Path) -> Counts:

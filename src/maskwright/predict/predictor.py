@@ -93,8 +93,10 @@ def _trained(folder: Path, description: Mapping[str, Any]) -> Segmenter:
     """A segmenter with the best weights of a run folder."""
     if not (folder / runs.WEIGHTS).is_file():
         raise RunError(
-            f"{folder} has no {runs.WEIGHTS}. Expected the weights that training writes at its first validation or "
-            "within a minute. Continue it with `maskwright train --resume`, or copy the file too."
+            f"{folder} has no {runs.WEIGHTS}.",
+            expected="Expected the weights that training writes at its first validation or within a minute.",
+            remedy=f"Continue it: maskwright train --resume {folder}",
+            file=folder / runs.WEIGHTS,
         )
     segmenter = make_segmenter(description)
     load_weights(segmenter, folder / runs.WEIGHTS)

@@ -18,12 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tifffile
 
 from maskwright.datasets.classes import CLASSES_FILE, ClassTable, LabelClass
+from maskwright.datasets.writing import FolderWriter, unfinished, written_aside
 from maskwright.errors import SettingError, listed
-from maskwright.imaging.images import write_mask, write_picture
-from maskwright.runs import replacing
 from maskwright.synthetic import cells, fields, street
 
 SMALLEST = 64
@@ -126,8 +124,9 @@ def write_dataset(
 
     `counts` says how many scenes each split gets, for example {"train": 120, "test": 24}. A scene depends on the seed,
     its split and its place there only, so that more training scenes leave the test scenes as they are. Streets and
-    cells are PNG, fields four-band TIFF, masks palette PNG. Files are written atomically; if the process is killed,
-    the same call completes the data set. `progress` is called with the scenes written so far and the sum of `counts`.
+    cells are PNG, fields four-band TIFF, masks palette PNG. A new folder appears when it is complete, and one that is
+    added to is marked as unfinished until then; if the process is killed, the same call completes the data set.
+    `progress` is called with the scenes written so far and the sum of `counts`.
 
     Raises
     ------
@@ -141,21 +140,41 @@ def write_dataset(
     for split, count in counts.items():
         if split not in SPLITS or not 0 <= count <= _MOST:
             raise SettingError(f"{split} = {count} scenes: expected 0 to {_MOST} for {', '.join(SPLITS)}.")
-    classes, total = class_table(kind), sum(counts.values())
-    if total == 0:
+    classes = class_table(kind)
+    if not sum(counts.values()):
         raise SettingError("No scenes were asked for.", expected="Expected at least one for train, val or test.")
     _refuse_other_data(folder, chosen, kind, counts, classes)
-    classes.save(folder / CLASSES_FILE)
+    asked = {"verb": "demo", "kind": kind, "seed": seed, "size": None if size is None else list(size)}
+    if folder.exists() and any(folder.iterdir()):
+        with unfinished(folder, asked):
+            _write_scenes(FolderWriter(folder, classes), chosen, kind, counts, seed, size, progress, anew=True)
+        return
+    with written_aside(folder, asked) as aside:
+        _write_scenes(FolderWriter(aside, classes), chosen, kind, counts, seed, size, progress, anew=False)
+
+
+def _write_scenes(
+    writer: FolderWriter,
+    chosen: _Kind,
+    kind: str,
+    counts: Mapping[str, int],
+    seed: int,
+    size: tuple[int, int] | None,
+    progress: Callable[[int, int], None] | None,
+    *,
+    anew: bool,
+) -> None:
+    """Write all scenes, or without `anew` those that an interrupted call has not written."""
+    writer.put_classes()
     written = 0
     for split, count in counts.items():
         for index, name in enumerate(_names(kind, count)):
-            image, mask = scene(kind, _scene_seed(seed, split, index), size)
-            # The mask first: a killed run then leaves a mask without an image, which is refused rather than mistaken.
-            write_mask(folder / split / "masks" / f"{name}.png", mask, classes.palette())
-            _write_image(folder / split / "images" / f"{name}{chosen.suffix}", image)
+            if anew or not (writer.home(split) / "images" / f"{name}{chosen.suffix}").exists():
+                image, mask = scene(kind, _scene_seed(seed, split, index), size)
+                writer.put(split, name, image, mask)
             written += 1
             if progress is not None:
-                progress(written, total)
+                progress(written, sum(counts.values()))
 
 
 def _kind(name: str) -> _Kind:
@@ -184,22 +203,6 @@ def _scene_seed(seed: int, split: str, index: int) -> int:
 def _names(kind: str, count: int) -> list[str]:
     """street-aaaa, street-aaab, ...: no numbers, which would make them look like frames of a sequence."""
     return [f"{kind}-{''.join(letters)}" for letters in itertools.islice(itertools.product(_LETTERS, repeat=4), count)]
-
-
-def _write_image(path: Path, image: np.ndarray) -> None:
-    if path.suffix == ".png":
-        write_picture(path, image[..., 0] if image.shape[2] == 1 else image)
-        return
-    with replacing(path) as temporary:
-        tifffile.imwrite(
-            temporary,
-            image,
-            photometric="minisblack",
-            planarconfig="contig",
-            compression="zlib",
-            predictor=True,
-            metadata=None,
-        )
 
 
 def _refuse_other_data(folder: Path, chosen: _Kind, kind: str, counts: Mapping[str, int], classes: ClassTable) -> None:

@@ -62,13 +62,20 @@ class Progress:
 
 
 def save(
-    run: Path, progress: Progress, module: nn.Module, optimizer: torch.optim.Optimizer, average: Average | None
+    run: Path,
+    progress: Progress,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer | None = None,
+    average: Average | None = None,
 ) -> None:
-    """Write the state; the previous one stays valid until the new one is complete."""
+    """Write the state; the previous one stays valid until the new one is complete.
+
+    Before the first step there is nothing but the network.
+    """
     tensors = {f"module.{name}": tensor for name, tensor in module.state_dict().items()}
     if average is not None:
         tensors |= {f"average.{name}": tensor for name, tensor in average.state.items()}
-    for index, state in optimizer.state_dict()["state"].items():
+    for index, state in {} if optimizer is None else optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items() if torch.is_tensor(value)}
     folder = run / runs.RESUME
     name = f"state-{progress.step:08d}.safetensors"
@@ -124,7 +131,7 @@ def load(run: Path, module: nn.Module, optimizer: torch.optim.Optimizer, average
         raise RunError(
             f"{run} cannot be resumed: {folder / STATE} does not exist.",
             expected="Expected the state that appears within the first minute of training.",
-            remedy="Start again with `maskwright train DATA`.",
+            remedy=f"Start from the beginning: maskwright train --resume {run}",
             file=folder / STATE,
         )
     content = read_state(run)
@@ -133,7 +140,7 @@ def load(run: Path, module: nn.Module, optimizer: torch.optim.Optimizer, average
         tensors = load_file(path)
         module.load_state_dict(_under(tensors, "module."))
         if average is not None:
-            for name, value in _under(tensors, "average.").items():
+            for name, value in (_under(tensors, "average.") or module.state_dict()).items():
                 average.state[name].copy_(value)
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         state: dict[int, dict[str, torch.Tensor]] = {}

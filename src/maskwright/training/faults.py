@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from maskwright import runs
-from maskwright.augment.loader import Store, available_cores
+from maskwright.augment.loader import Store
 from maskwright.datasets.samples import Dataset, Sample
 from maskwright.errors import DataError, RunError, listed
 from maskwright.planning.decisions import Budget
+from maskwright.processes import available_cores
 from maskwright.training import distributed
 from maskwright.training.split import Say
 
@@ -21,32 +22,38 @@ SECONDS = 30.0
 """That it may take before training for a number of steps, or where the budget is not known yet."""
 
 
-def decode_all(store: Store, samples: Sequence[Sample], budget: Budget | None, say: Say) -> dict[str, str]:
-    """Decode every sample once, as long as there is time for it, and return what is wrong with those that fail.
+def decode_all(
+    store: Store, samples: Sequence[Sample], budget: Budget | None, say: Say
+) -> tuple[dict[str, str], list[Sample]]:
+    """Decode every sample once, as long as there is time for it.
 
-    What the time does not suffice for is found by the loader, when its turn comes.
+    Returns
+    -------
+    tuple[dict[str, str], list[Sample]]
+        What is wrong with those that fail, by id; and those that the time did not suffice for, which the loader decodes
+        in its idle time.
     """
     start = time.monotonic()
     limit = SECONDS if budget is None or budget.steps else FRACTION * 60 * budget.minutes
     failed: dict[str, str] = {}
-    done = 0
+    left: list[Sample] = []
 
     def decode(sample: Sample) -> None:
-        nonlocal done
         if time.monotonic() - start > limit:
+            left.append(sample)
             return
         try:
             store.get(sample)
         except DataError as error:
             failed[sample.id] = str(error)
-        done += 1
 
     with ThreadPoolExecutor(min(8, available_cores())) as pool:
         list(pool.map(decode, samples))
     seconds = time.monotonic() - start
     if seconds > 1:
-        say(f"Decoded {done} of {len(samples)} samples once, in {seconds:.1f} s")
-    return {sample.id: failed[sample.id] for sample in samples if sample.id in failed}
+        rest = "; the others are decoded meanwhile" if left else ""
+        say(f"Decoded {len(samples) - len(left)} of {len(samples)} samples once, in {seconds:.1f} s{rest}")
+    return {sample.id: failed[sample.id] for sample in samples if sample.id in failed}, left
 
 
 def refuse_bad(failed: dict[str, str], most: int) -> None:
@@ -63,16 +70,14 @@ def refuse_bad(failed: dict[str, str], most: int) -> None:
 def refuse_used(run: Path) -> None:
     """Raise RunError if another process has trained here since the folder was looked at, which takes time."""
     if distributed.rank() == 0 and (run / runs.RUN).exists():
-        raise RunError(
-            f"{run} holds a run already.", remedy=f"Choose another folder, or continue that run: --resume {run}"
-        )
+        raise RunError(f"{run} holds a run already.", remedy=f"Continue it: maskwright train --resume {run}", file=run)
 
 
 def readable(store: Store, samples: Sequence[Sample], most: int, say: Say) -> Sequence[Sample]:
     """The samples without those that cannot be read; all, unread, if none may be skipped. Raises as `refuse_bad`."""
     if not most:
         return samples
-    bad = decode_all(store, samples, None, say)
+    bad, _ = decode_all(store, samples, None, say)
     refuse_bad(bad, most)
     return tuple(sample for sample in samples if sample.id not in bad)
 

@@ -109,7 +109,7 @@ def extend(run: Path, more: str) -> None:
 
 def finished(fold: Path) -> bool:
     """Tell whether a fold's run has used up its budget, and its score is written down."""
-    if not checkpoint.exists(fold) or not runs.read_run(fold)["scores"]:
+    if not (fold / runs.RUN).exists() or not checkpoint.exists(fold) or not runs.read_run(fold)["scores"]:
         return False
     return bool(checkpoint.read_state(fold)["finished"])
 
@@ -123,7 +123,7 @@ def _train(
         if finished(folder):
             continue
         say(f"Fold {fold + 1} of {content['folds']}")
-        if checkpoint.exists(folder):
+        if (folder / runs.RUN).exists():
             done.append(
                 session.resume(folder, started=started, data=data, accept_changed=accept_changed, say=say, show=show)
             )

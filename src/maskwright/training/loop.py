@@ -133,6 +133,7 @@ def train(
     checked = validation_samples(validation[1])
     saved = time.monotonic()
     miou: float | None = progress.best
+    verified = False  # whether it is logged that every sample was decoded once
 
     def tell_parts(parts: int) -> None:
         say(f"Out of memory at step {progress.step}: each batch is now made in {parts} parts, one by one")
@@ -200,6 +201,9 @@ def train(
                 progress.bad.append(name)
                 say(f"Skipped from now on, sample {name}: {loader.bad[name]}")
                 log.write("bad", step=progress.step, seconds=clock.elapsed(), sample=name, what=loader.bad[name])
+            if loader.verified and not loader.unverified and not verified:
+                verified, took = True, round(loader.verify_seconds, 3)
+                log.write("decoded", step=progress.step, seconds=clock.elapsed(), samples=loader.verified, took=took)
             small = progress.first == 0 and progress.fraction < settings.progressive  # not again in a continued run
             shown = batch.halved() if small else batch
             trained.train()

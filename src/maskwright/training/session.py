@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,7 +17,7 @@ import torch
 from maskwright import runs
 from maskwright.augment.loader import Loader, Store, default_workers
 from maskwright.config import CACHE, Settings, load_recipe
-from maskwright.datasets.samples import Dataset
+from maskwright.datasets.samples import Dataset, Sample
 from maskwright.errors import RunError, SettingError
 from maskwright.models.segmenter import Segmenter, best_device, make_segmenter
 from maskwright.planning.decisions import ResolvedTraining
@@ -160,7 +160,7 @@ def start(
     Everything is decoded once before, where that is quick. Up to `max_bad` samples that cannot be read are skipped.
     """
     splits, settings = prepared.splits, prepared.plan.settings
-    bad = decode_all(prepared.store, splits.training.samples, prepared.plan.budget, say)
+    bad, left = decode_all(prepared.store, splits.training.samples, prepared.plan.budget, say)
     refuse_bad(bad, max_bad)
     with _locked(run):
         refuse_used(run)
@@ -195,8 +195,11 @@ def start(
         if distributed.rank() == 0:
             remember_files(run, splits.training, splits.validation)
             prepared.plan.save(run)
+            # The state that it begins with, and run.json last: whatever is there can be resumed, however early a kill.
+            first = Progress(next_validation=1 / VALIDATIONS, parts=prepared.plan.training.accumulate)
+            checkpoint.save(run, first, prepared.segmenter)
             runs.write_json(run / runs.RUN, content)
-        return _train(run, content, prepared, Clock(started=started), show, say, resume=False, bad=bad)
+        return _train(run, content, prepared, Clock(started=started), show, say, resume=False, bad=bad, unverified=left)
 
 
 def resume(
@@ -218,8 +221,9 @@ def resume(
     with _locked(run):
         if not checkpoint.exists(run):
             raise RunError(
-                f"{run} cannot be resumed: it has no state in {runs.RESUME}/, which appears within the first minute.",
-                remedy="Start again with `maskwright train DATA`.",
+                f"{run} cannot be resumed: it has no state in {runs.RESUME}/, which is there from the beginning.",
+                remedy="Restore it, or train anew into another folder.",
+                file=run / runs.RESUME / checkpoint.STATE,
             )
         if content["scores"] and checkpoint.read_state(run).get("finished"):
             raise RunError(
@@ -266,7 +270,9 @@ def extend(run: Path, more: str, *, fraction: float = 1.0) -> None:
     content, plan, state = runs.read_run(run), Plan.load(run), checkpoint.read_state(run)
     with runs.locked(run):
         if not state["finished"]:
-            raise RunError(f"{run} is not finished. Continue it first: maskwright train --resume {run}")
+            raise RunError(
+                f"{run} is not finished.", remedy=f"Continue it first: maskwright train --resume {run}", file=run
+            )
         if match[2] == "steps":
             plan = plan.with_budget(steps=state["step"] + int(match[1]), reason=f"continued for {more}")
         else:
@@ -288,8 +294,9 @@ def _train(
     *,
     resume: bool,
     bad: Mapping[str, str] = {},
+    unverified: Sequence[Sample] | None = None,
 ) -> Progress:
-    """The part that a fresh and a resumed run share."""
+    """The part that a fresh and a resumed run share; a resumed one has decoded nothing yet."""
     keep_freed_memory()
     segmenter = prepared.segmenter
     training, fingerprint, splits = prepared.plan.training, prepared.fingerprint, prepared.splits
@@ -299,6 +306,7 @@ def _train(
     loader = make_loader(prepared)
     loader.max_bad = content.get("max_bad", 0)
     loader.bad |= bad
+    loader.unverified.extend(splits.training.samples if unverified is None else unverified)
     weights = None
     if training.class_weighting:
         fraction_K = np.maximum(np.array(fingerprint.class_fraction), 1e-6)
@@ -388,13 +396,5 @@ def default_run_folder(data: Path) -> Path:
 
 
 __all__ = [
-    "Prepared",
-    "default_run_folder",
-    "extend",
-    "has_folds",
-    "make_loader",
-    "prepare",
-    "resume",
-    "start",
-    "wants_folds",
-]
+    "Prepared", "default_run_folder", "extend", "has_folds", "make_loader", "prepare", "resume", "start", "wants_folds"
+]  # fmt: skip

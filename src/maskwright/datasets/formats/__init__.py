@@ -35,7 +35,7 @@ from maskwright.datasets.values import (
     without_nodata,
 )
 from maskwright.errors import ClassTableError, DataError, EmptyDataError, PairingError
-from maskwright.outputs import RECORD, holds_outputs, is_own
+from maskwright.outputs import RECORD, holds_outputs, is_own, refuse_unfinished
 
 __all__ = ["FORMATS", "Layout", "divided", "find_layout", "open_dataset"]
 
@@ -61,6 +61,7 @@ def find_layout(root: Path, *, masks: bool = True, problems: list[Problem] | Non
     DataError
         No reader knows the place, or the one that does says what is wrong with it.
     """
+    refuse_unfinished(root)
     noted: list[Problem] | None = None if problems is None else []
     layout, refusal, by_names = _of_a_format(root, masks=masks, problems=noted)
     inner = _only_folder(root)
@@ -68,7 +69,9 @@ def find_layout(root: Path, *, masks: bool = True, problems: list[Problem] | Non
         # An archive unpacks into a folder of its own. Plain folders are found by their names anyway.
         layout, refusal, by_names = _of_a_format(inner, masks=masks, problems=noted, plain=False)
     refusal = refusal or unknown(root)
-    if masks and root.is_dir() and (layout is None or _is_doubtful(layout, noted)):
+    # A manifest was written to say which mask is whose: however wrong, it is not guessed anew.
+    listed = layout is not None and layout.format == "manifest"
+    if masks and root.is_dir() and not listed and (layout is None or _is_doubtful(layout, noted)):
         layout, noted = _inferred(root, layout, refusal, noted, certain=by_names)
     if layout is None:
         raise refusal
