@@ -1,7 +1,7 @@
 # make demo    install into .venv, generate street scenes, train, evaluate, predict, report
 # make test    install into .venv, run the test suite
 # make quick   the fast tests, under a minute
-# make check   ruff and mypy
+# make check   ruff, mypy, and tsc where it is installed
 # make soak    the long forms of tests: many kills, many fuzzed inputs
 # make bench   the benchmarks behind the README's figures, on generated images
 
@@ -28,6 +28,8 @@ check: .venv/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@if [ -x node_modules/.bin/tsc ]; then node_modules/.bin/tsc -p tsconfig.json; \
+	else echo 'The types of the page are not checked: npm install --no-save typescript@7.0.2'; fi
 
 soak: .venv/dev.stamp
 	$(BIN)/python -m pytest -q -m soak --timeout 3600

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -42,6 +43,18 @@ def run(*arguments: str | Path, code: int = 0, cwd: Path | None = None) -> subpr
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done
+
+
+def end_of_page(*arguments: str | Path) -> None:
+    """Open a page and end it as Ctrl-C does."""
+    words = [sys.executable, "-m", "maskwright", *map(str, arguments)]
+    with subprocess.Popen(words, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as program:
+        assert program.stderr is not None
+        assert "/?token=" in program.stderr.readline()
+        program.stderr.readline()
+        program.send_signal(signal.SIGINT)
+        assert program.stderr.read() == "Stopped.\n"
+    assert program.returncode == 130
 
 
 def test_train_evaluate_predict(discs: Path, write_pairs: Callable[..., Path], tmp_path: Path) -> None:
@@ -219,11 +232,15 @@ def test_every_verb_runs(discs: Path, write_pairs: Callable[..., Path], tmp_path
         ("predict", first, unseen / "images", "--out", tmp_path / "predicted"),
         ("models", "fcn-flat"),
         ("weak", script, "--new"),
+        ("label", project, "--classes", "ground", "disc", "--no-browser"),
         ("labels", "import", project, discs),
         ("labels", "export", project, tmp_path / "exported", "--to", "folder"),
     ]
     for command in commands:
-        run(*command)
+        if command[0] == "label":
+            end_of_page(*command)
+        else:
+            run(*command)
     # Two readings of two folders of masks: refused, until one is adopted.
     ambiguous = write_pairs(tmp_path / "ambiguous", 4)
     (ambiguous / "classes.toml").unlink()

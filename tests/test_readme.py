@@ -70,6 +70,8 @@ def quick(words: list[str]) -> list[str]:
 def run(words: list[str]) -> None:
     """Run a command in this process; any error, of the user's kind too, fails the test."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("maskwright.web.serving.serve", open_and_end)
+        patch.setattr("webbrowser.open", lambda address: None)
         if words[0] == "train":
             # The classic U-Net of full width takes half a minute for two steps.
             patch.setitem(models.MODELS, "unet", models.Row(file="classic_unet", make="UNet", widths=(4, 4, 8, 8, 8)))
@@ -77,9 +79,18 @@ def run(words: list[str]) -> None:
         app(words, exit_on_error=False, result_action="return_value")
 
 
+def open_and_end(app: Any, place: Any, *, ready: Callable[[], None]) -> None:
+    """In place of a page that stays open."""
+    ready()
+    place.listening.close()
+
+
 def write_cells(folder: Path, write_pairs: Callable[..., Path]) -> None:
     write_pairs(folder / "cells" / "train", 6, channels=1)
     write_pairs(folder / "cells" / "test", 3, channels=1, seed=1)
+    new = write_pairs(folder / "cells" / "new", 2, channels=1, seed=2)
+    shutil.rmtree(new / "masks")
+    (new / "classes.toml").unlink()
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -266,3 +269,27 @@ def test_many_strokes_cost_no_more_at_the_end(project: Project, paint: Paint) ->
     assert max(statements[100:]) <= max(statements[1:100]), "no stroke looks at the strokes before it"
     size = project.journal.rows("SELECT count(*) FROM touched")[0][0]
     assert size < journal.REPLAYED
+
+
+def test_a_patch_with_a_key_is_applied_once(project: Project, paint: Callable[..., Patch]) -> None:
+    stroke = replace(paint(np.ones((2, 2)), 0), key="one")
+    assert project.apply(stroke) == 1
+    assert project.apply(stroke) == 1
+    assert project.undo("a", 1, "ada", "two") == (2, stroke.box)
+    assert project.undo("a", 1, "ada", "two") == (2, stroke.box)
+    assert project.apply(stroke) == 1
+    assert (project.read("a").values == 255).all()
+    assert project.image("a").revision == 2
+
+
+def test_a_project_of_schema_1_is_brought_up(folder: Path, paint: Callable[..., Patch]) -> None:
+    with Project(folder, classes=("ground", "cell"), pause=None) as project:
+        project.apply(paint(np.ones((2, 2)), 0))
+    with closing(sqlite3.connect(folder / "maskwright.sqlite")) as old:
+        old.executescript("DROP INDEX entry_key; ALTER TABLE entry DROP COLUMN key; PRAGMA user_version = 1;")
+    with Project(folder, pause=None) as project:
+        assert project.apply(replace(paint(np.zeros((2, 2)), 1), key="one")) == 2
+        assert project.undo("a", 2, "ada") is not None
+        assert (project.read("a").values[:2, :2] == 1).all()
+    with closing(sqlite3.connect(folder / "maskwright.sqlite")) as new:
+        assert new.execute("PRAGMA user_version").fetchone() == (2,)

@@ -51,6 +51,7 @@ VERBS = {
         "networks:models",
         "List the networks: size, cost, weights, paper; with a name, one network and its layers.",
     ),
+    "label": ("labels:label", "Label images in the browser: paint, fill, correct. Each stroke is saved at once."),
     "weak": ("labels:weak", "Label a folder of images by a script; what humans labelled stays."),
 }
 """File and function of each verb, and the first line of its docstring, which the list of verbs shows."""

@@ -1,4 +1,4 @@
-"""Verbs for ground truth: weak, labels import, labels export."""
+"""Verbs for ground truth: label, weak, labels import, labels export."""
 
 from __future__ import annotations
 
@@ -12,6 +12,73 @@ from maskwright.cli import Json, Switch
 from maskwright.errors import SettingError, listed
 
 Target = Literal["folder", "coco", "voc", "yolo", "labelme"]
+
+
+def label(
+    folder: Path,
+    *,
+    run: Path | None = None,
+    classes: Annotated[list[str] | None, Parameter(consume_multiple=True, negative_iterable="")] = None,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    person: Annotated[list[str] | None, Parameter(consume_multiple=True, negative_iterable="")] = None,
+    browser: bool = True,
+) -> None:
+    """Label images in the browser: paint, fill, correct. Each stroke is saved at once.
+
+    The folder becomes a labelling project; its images are never changed.
+
+    Example: `maskwright label cells --classes background cell`
+
+    Parameters
+    ----------
+    folder
+        Folder of images, or a labelling project.
+    run
+        A run whose predictions are shown as suggestions.
+    classes
+        Names of classes, for a folder that has none yet; the page adds and renames them too.
+    host
+        Where the page listens: only this machine can open it by default; 0.0.0.0 lets the network in.
+    port
+        Port of the page; the first free one from 8610 on by default.
+    person
+        Who labels: each gets an address of their own, and the project notes who painted what. You, by default.
+    browser
+        Open the page in the browser.
+    """
+    from maskwright.label.store import Project
+    from maskwright.web.labelling import first_classes, labelling_page
+    from maskwright.web.serving import open_in_browser, place_for, serve
+
+    people = person or [_user()]
+    with Project(folder, classes=classes or first_classes(folder, run)) as project:
+        suggester = None
+        if run is not None:
+            from maskwright.web.suggestions import Trained  # with torch, which nothing else here needs
+
+            suggester = Trained(run, project)
+        place = place_for(str(folder.resolve()), people, host=host, port=port)
+        page = labelling_page(project, place.door, suggester)
+
+        def ready() -> None:
+            for name, address in place.addresses.items():
+                console.say(f"Label {folder}{f' as {name}' if person else ''}: {address}")
+            console.say("Every stroke is saved at once. Ctrl-C ends the page.")
+            if browser:
+                open_in_browser(place.addresses[people[0]])
+
+        serve(page, place, ready=ready)
+
+
+def _user() -> str:
+    """Who runs the command; the author of what is labelled."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # no such user, in a container
+        return "somebody"
 
 
 def weak(

@@ -48,6 +48,7 @@ class Entry:
     origin: int = 0
     model: str | None = None
     target: int | None = None
+    key: str | None = None
 
     @property
     def state(self) -> str:
@@ -171,20 +172,33 @@ class Journal:
         if entry.kind not in ("undo", "redo"):
             self._forget_undone(image, fixed=entry.state == "fixed")
         self.connection.execute(
-            "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(image, revision, entry.kind, entry.state, entry.target, entry.author, entry.seconds, now()),
                 *(entry.origin, entry.model, *box, before.blob() if own else None, after.blob() if own else None),
+                entry.key,
             ),
         )
         self.connection.execute("UPDATE image SET revision = ? WHERE id = ?", (revision, image))
         return revision
 
-    def turn(self, image: int, base: int, author: str, *, back: bool) -> tuple[int, Window] | None:
+    def made(self, image: int, key: str | None) -> tuple[int, Window] | None:
+        """The revision and the box of the change that was sent with a key; None if it has not come."""
+        if key is None:
+            return None
+        query = "SELECT revision, top, left, height, width FROM entry WHERE image = ? AND key = ?"
+        found = self.rows(query, image, key)
+        return (int(found[0][0]), Window(*found[0][1:])) if found else None
+
+    def turn(
+        self, image: int, base: int, author: str, *, back: bool, key: str | None = None
+    ) -> tuple[int, Window] | None:
         """Undo the last patch, or redo the one undone last, within `change`.
 
         Returns the new revision and the box that changed; None where there is nothing to do.
         """
+        if done := self.made(image, key):
+            return done
         state, order = ("done", "DESC") if back else ("undone", "ASC")
         found = self.rows(
             "SELECT revision, top, left, height, width, before, after FROM entry "
@@ -197,7 +211,7 @@ class Journal:
         target, *place, before, after = found[0]
         box = Window(*place)
         runs = restored(before if back else after, box)
-        entry = Entry(kind="undo" if back else "redo", author=author, target=target)
+        entry = Entry(kind="undo" if back else "redo", author=author, target=target, key=key)
         revision = self.write(image, base, entry, box, lambda old, top: runs.rows(top, top + len(old)))
         new_state = "undone" if back else "done"
         self.connection.execute(

@@ -54,6 +54,8 @@ class Patch:
     """Hash of the model, where its pixels are accepted."""
     replace_human: bool | None = None
     """Whether pixels that a human labelled may change; by default only a human may do it."""
+    key: str | None = None
+    """Chosen by whoever sends it, and never again for another change: a patch that is sent twice is applied once."""
 
 
 def encode(cells: np.ndarray) -> bytes:

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from maskwright.errors import ProjectError
 
-VERSION = 1
+VERSION = 2
 APPLICATION = 0x4D57_4C42
 """`PRAGMA application_id`: tells a project from other SQLite files."""
 
@@ -64,11 +64,13 @@ CREATE TABLE entry (
     top INTEGER NOT NULL, left INTEGER NOT NULL, height INTEGER NOT NULL, width INTEGER NOT NULL,
     before BLOB,                            -- runs of cells (patches.py); none for undo and redo
     after BLOB,
+    key TEXT,                               -- of whoever sent it, to tell a change that is sent again
     PRIMARY KEY (image, revision),
     CHECK (origin != 3 OR model IS NOT NULL),
     CHECK ((kind IN ('undo', 'redo')) = (target IS NOT NULL))
 );
 CREATE INDEX entry_state ON entry (image, state, revision);
+CREATE UNIQUE INDEX entry_key ON entry (key) WHERE key IS NOT NULL;
 
 CREATE TABLE touched (
     image INTEGER NOT NULL, tile_row INTEGER NOT NULL, tile_column INTEGER NOT NULL, revision INTEGER NOT NULL,
@@ -127,6 +129,14 @@ CREATE TABLE round (
 );
 """
 
+_FROM_1 = """
+BEGIN;
+ALTER TABLE entry ADD COLUMN key TEXT;
+CREATE UNIQUE INDEX entry_key ON entry (key) WHERE key IS NOT NULL;
+PRAGMA user_version = 2;
+COMMIT;
+"""
+
 
 def connect(path: Path) -> sqlite3.Connection:
     """Open or make the database of a project, ready for changes.
@@ -161,6 +171,8 @@ def connect(path: Path) -> sqlite3.Connection:
                     remedy="Install a newer one: pip install --upgrade maskwright",
                     file=path,
                 )
+            elif version == 1:
+                connection.executescript(_FROM_1)
     except BaseException:
         connection.close()
         raise

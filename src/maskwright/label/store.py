@@ -154,6 +154,8 @@ class Project:
     def apply(self, patch: Patch) -> int:
         """Make a change and return the image's new revision: when this returns, the change is on disk.
 
+        One whose key was applied before is not applied again: its revision of then is returned.
+
         Raises
         ------
         StaleRevisionError
@@ -177,22 +179,31 @@ class Project:
             new[keep] = KEEP
             return new
 
-        entry = Entry(kind="patch", author=patch.author, seconds=patch.seconds, origin=patch.origin, model=patch.model)
+        entry = Entry(
+            kind="patch",
+            author=patch.author,
+            seconds=patch.seconds,
+            origin=patch.origin,
+            model=patch.model,
+            key=patch.key,
+        )
         with self.journal.change():
+            if done := self.journal.made(state.id, patch.key):
+                return done[0]
             revision = self.journal.write(state.id, patch.base, entry, patch.box, make)
         self._changed = time.monotonic()
         return revision
 
-    def undo(self, name: str, base: int, author: str) -> tuple[int, Window] | None:
+    def undo(self, name: str, base: int, author: str, key: str | None = None) -> tuple[int, Window] | None:
         """Undo the last patch of an image; returns the new revision and the box that changed, None if there is none.
 
-        Raises StaleRevisionError as `apply` does.
+        `key` is as in `Patch`. Raises StaleRevisionError as `apply` does.
         """
-        return self._turn(name, base, author, back=True)
+        return self._turn(name, base, author, key, back=True)
 
-    def redo(self, name: str, base: int, author: str) -> tuple[int, Window] | None:
+    def redo(self, name: str, base: int, author: str, key: str | None = None) -> tuple[int, Window] | None:
         """Redo the patch that was undone last, as `undo`; None once something else was painted."""
-        return self._turn(name, base, author, back=False)
+        return self._turn(name, base, author, key, back=False)
 
     def set_status(self, name: str, status: str, note: str = "") -> None:
         """Set an image's status, one of `schema.STATUSES`; "flagged" needs a note."""
@@ -287,10 +298,10 @@ class Project:
                 state = self.image(name)
             return state
 
-    def _turn(self, name: str, base: int, author: str, *, back: bool) -> tuple[int, Window] | None:
+    def _turn(self, name: str, base: int, author: str, key: str | None, *, back: bool) -> tuple[int, Window] | None:
         state = self._ready(name)
         with self.journal.change():
-            done = self.journal.turn(state.id, base, author, back=back)
+            done = self.journal.turn(state.id, base, author, back=back, key=key)
         self._changed = time.monotonic()
         return done
 
