@@ -129,9 +129,10 @@ def _renamed(words: list[str]) -> list[str]:
 
 def _refuse_fractions(words: list[str]) -> None:
     """Raise SettingError for a fraction where a whole number is expected, which cyclopts would round in silence."""
+    if not any(_FRACTION.fullmatch(word.rpartition("=")[2]) for word in words):
+        return
     commands, chain, rest = app.parse_commands(words)
-    fractions = [word for word in rest if _FRACTION.fullmatch(word.rpartition("=")[2])]
-    if not fractions or ".".join(commands) in ("", "labels"):
+    if ".".join(commands) in ("", "labels"):
         return
     whole = {
         name: expected
