@@ -41,6 +41,7 @@ def test_what_is_not_done_exits_2(
     assert code_of(monkeypatch, verb, *WORDS.get(verb, ["/nowhere"])) == 2
     assert "error: " in capsys.readouterr().err
     assert not list(tmp_path.rglob("*.png")), "nothing was made before it was refused"
+    assert not Path("/nowhere").exists()
 
 
 @pytest.mark.parametrize(

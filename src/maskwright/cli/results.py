@@ -59,6 +59,7 @@ def evaluate(
     if data is None:
         if crf:
             raise SettingError("--crf needs DATA: out-of-fold scores are those of the models alone.")
+        runs.read_run(run)  # before a folder is made in what is no run
         folder = out or run / runs.EVALUATIONS / out_of_fold.NAME
         runs.require_writable(folder)
         with _own(folder, out, run, overwrite), console.counting("evaluating") as progress:
