@@ -16,7 +16,7 @@ SOURCE = Path(maskwright.__file__).parent
 FLOORS = {
     "errors": 0, "config": 1, "runs": 1, "processes": 1, "outputs": 2, "pages": 2,
     "imaging": 2, "datasets": 3, "augment": 4, "check": 5, "convert": 5, "synthetic": 5,
-    "models": 2, "predict": 6, "evaluate": 7, "planning": 8, "training": 9, "label": 10,
+    "models": 2, "pixels": 5, "predict": 6, "evaluate": 7, "planning": 8, "training": 9, "label": 10,
     "console": 10, "demo": 11, "web": 11, "cli": 12, "__main__": 13,
 }  # fmt: skip
 """A module may import from lower floors, and from its own room."""

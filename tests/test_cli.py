@@ -196,7 +196,9 @@ def test_the_demo_writes_images_only_when_asked(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
-EVERY_VERB = [*cli.VERBS, *(f"labels {verb}" for verb in cli.LABELS)]
+EVERY_VERB = [
+    *cli.VERBS, *(f"labels {verb}" for verb in cli.LABELS), *(f"scribbles {verb}" for verb in cli.SCRIBBLES)
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("verb", EVERY_VERB)
@@ -206,7 +208,7 @@ def test_every_verb_has_help_with_an_example(verb: str) -> None:
     assert f"maskwright {verb}" in shown
 
 
-@pytest.mark.parametrize(("place", "summary"), [*cli.VERBS.values(), *cli.LABELS.values()])
+@pytest.mark.parametrize(("place", "summary"), [*cli.VERBS.values(), *cli.LABELS.values(), *cli.SCRIBBLES.values()])
 def test_the_list_of_verbs_says_what_each_says_of_itself(place: str, summary: str) -> None:
     file, name = place.split(":")
     function = getattr(import_module(f"maskwright.cli.{file}"), name)
@@ -235,6 +237,8 @@ def test_every_verb_runs(discs: Path, write_pairs: Callable[..., Path], tmp_path
         ("label", project, "--classes", "ground", "disc", "--no-browser"),
         ("labels", "import", project, discs),
         ("labels", "export", project, tmp_path / "exported", "--to", "folder"),
+        ("labels", "import", unseen, unseen),
+        ("scribbles", "train", unseen, "--out", tmp_path / "strokes"),
     ]
     for command in commands:
         if command[0] == "label":
@@ -248,7 +252,9 @@ def test_every_verb_runs(discs: Path, write_pairs: Callable[..., Path], tmp_path
     (ambiguous / "masks").rename(ambiguous / "cells")
     run("plan", ambiguous, code=2)
     run("adopt", ambiguous, "--as", "1")
-    ran = {" ".join(map(str, command[:2])) if command[0] == "labels" else command[0] for command in commands}
+    ran = {
+        " ".join(map(str, command[:2])) if command[0] in ("labels", "scribbles") else command[0] for command in commands
+    }
     assert ran | {"adopt", "demo"} == set(EVERY_VERB)
 
 

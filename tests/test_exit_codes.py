@@ -18,6 +18,7 @@ WORDS = {
     "convert": ["/nowhere", "/nowhere/out", "--to", "coco"],
     "weak": ["/nowhere.py", "/nowhere"],
     "labels": ["export", "/nowhere", "/nowhere/out", "--to", "coco"],
+    "scribbles": ["train", "/nowhere", "--out", "/nowhere/out"],
     "demo": ["--minutes", "-1"],
     "models": ["no-such-network"],
     "predict": ["/nowhere", "/nowhere/a.png"],

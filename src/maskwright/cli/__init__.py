@@ -60,6 +60,10 @@ LABELS = {
     "export": ("labels:export", "Write a labelling project's images and labels in another format, as `convert` does."),
 }
 """The verbs below `labels`."""
+SCRIBBLES = {
+    "train": ("scribbles:train", "Train a pixel classifier on a few strokes of each class; seconds."),
+}
+"""The verbs below `scribbles`."""
 
 
 def application(words: list[str]) -> App:
@@ -71,9 +75,12 @@ def application(words: list[str]) -> App:
         help_format="markdown",
     )
     labels = App(name="labels", help="Take labels into a labelling project, or write them in another format.")
+    scribbles = App(name="scribbles", help="Masks from a few strokes, by a pixel classifier.")
     top.command(labels)
+    top.command(scribbles)
     _register(top, VERBS, words[:1])
     _register(labels, LABELS, words[1:2])
+    _register(scribbles, SCRIBBLES, words[1:2])
     return top
 
 

@@ -18,6 +18,7 @@ from skimage import color
 
 from maskwright.datasets.sources import Source
 from maskwright.errors import DataError
+from maskwright.imaging.filters import gradient, hessian_eigenvalues
 from maskwright.imaging.images import IMAGE_SUFFIXES, read_image, split_suffix
 from maskwright.imaging.tiffs import count_pages, first_page
 from maskwright.label.grids import Grid, grid_of
@@ -138,9 +139,8 @@ class View(np.ndarray[Any, np.dtype[Any]]):
         """Magnitude of the gradient of `gray`, smoothed by a Gaussian of `sigma` pixels; per pixel."""
 
         def make() -> np.ndarray:
-            smooth = self.smooth(sigma)
-            across, down = (cv2.Sobel(smooth, cv2.CV_32F, x, 1 - x, ksize=3, scale=0.125) for x in (1, 0))
-            return np.hypot(across, down)
+            across, down = gradient(self.smooth(sigma))
+            return np.asarray(np.hypot(across, down))
 
         return self.once(("gradients", sigma), make)
 
@@ -180,7 +180,7 @@ class View(np.ndarray[Any, np.dtype[Any]]):
             Another map, `H x W`, instead of `gray`.
         """
         gray = (self.gray if of is None else np.asarray(of, np.float32)) * np.float32(1 if dark else -1)
-        found = [_largest_curvature(cv2.GaussianBlur(gray, (0, 0), sigma)) * sigma**2 for sigma in sigmas]
+        found = [hessian_eigenvalues(cv2.GaussianBlur(gray, (0, 0), sigma))[0] * sigma**2 for sigma in sigmas]
         return np.asarray(np.maximum(np.max(found, 0), 0), np.float32)
 
     def superpixels(self, area: int = 64) -> np.ndarray:
@@ -296,12 +296,6 @@ def first_of_stack(path: Path) -> int | None:
     """The first page of a stack; None for other files."""
     first = first_page(path)
     return 0 if first is not None and not first.alone and count_pages(path) > 1 else None
-
-
-def _largest_curvature(smooth: np.ndarray) -> np.ndarray:
-    """The larger eigenvalue of the Hessian."""
-    xx, yy, xy = (cv2.Sobel(smooth, cv2.CV_32F, x, y, ksize=3, scale=0.25) for x, y in ((2, 0), (0, 2), (1, 1)))
-    return np.asarray((xx + yy) / 2 + np.hypot((xx - yy) / 2, xy))
 
 
 def _number(text: str | None) -> Any:

@@ -122,7 +122,7 @@ class Predictor:
 
     @classmethod
     def load(cls, path: str | Path, device: str | torch.device | None = None) -> Predictor:
-        """Load the best weights of a run folder.
+        """Load the best weights of a run folder, or a saved pixel classifier.
 
         A run with folds gives the mean of their probabilities. Raises RunError if the folder is no complete run,
         ModelError if the weights do not fit, SettingError for a device that is not there.
@@ -134,6 +134,10 @@ class Predictor:
         runs.require(run, folder, "kind", "classes", "preparation", *(f"input.{name}" for name in names))
         runs.require(run, folder, "tta.horizontal", "tta.vertical")
         with runs.understood(folder / runs.RUN):
+            if run["kind"] == "pixels":
+                from maskwright.predict.pixels import PixelPredictor
+
+                return PixelPredictor(folder, run)
             count = run["folds"] if run["kind"] == "folds" else 0
             folds = [folder / runs.FOLDS / str(fold) for fold in range(count)]
             members = [_trained(one, runs.read_run(one)["network"]) for one in folds or [folder]]
