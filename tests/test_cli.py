@@ -53,7 +53,7 @@ def end_of_page(*arguments: str | Path) -> None:
         assert "/?token=" in program.stderr.readline()
         program.stderr.readline()
         program.send_signal(signal.SIGINT)
-        assert program.stderr.read() == "Stopped.\n"
+        assert program.stderr.read() == "Ended; everything is saved.\n"
     assert program.returncode == 130
 
 

@@ -68,7 +68,11 @@ def label(
             if browser:
                 open_in_browser(place.addresses[people[0]])
 
-        serve(page, place, ready=ready)
+        try:
+            serve(page, place, ready=ready)
+        finally:
+            project.close()
+            console.say("Ended; everything is saved.")
 
 
 def _user() -> str:
