@@ -33,7 +33,7 @@ def draw(train: Path, count: int, seed: int, folder: Path) -> Path:
     for place in np.random.default_rng(seed).permutation(len(samples))[:count]:
         stem = Path(samples[place].id).name
         for part in (child for child in train.iterdir() if child.is_dir()):
-            for file in part.glob(f"{stem}.*"):
+            for file in (file for file in part.iterdir() if file.stem == stem):
                 (folder / part.name).mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, folder / part.name / file.name)
     if (train / "classes.toml").exists():

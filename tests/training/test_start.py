@@ -21,6 +21,7 @@ from maskwright.models.light_decoder import LightDecoder
 from maskwright.models.pixels import LinearPixels, PixelFeatures
 from maskwright.planning.headstart import PARTS, explained
 from maskwright.training import session
+from maskwright.training.split import split_dataset
 
 TINY = Training(model="lite0-4", crop=(64, 64), batch=2, steps=2, val_fraction=0.25, precision="fp32")
 
@@ -120,3 +121,18 @@ def test_images_of_other_kinds(channels: int, tmp_path: Path) -> None:
         assert "images have 2 channels" in decision.reason
     else:
         assert prepared.network["mean"] == pytest.approx([2048] * channels, rel=0.05)
+
+
+def test_of_fewer_than_eight_samples_none_is_held_out(write_pairs: Callable[..., Path], tmp_path: Path) -> None:
+    def said(count: int, training: Training) -> tuple[int, int, str]:
+        notes: list[str] = []
+        splits = split_dataset(
+            write_pairs(tmp_path / f"{count} {training.val_fraction}", count), training, None, None, notes.append
+        )
+        return len(splits.training.samples), len(splits.validation.samples), splits.how
+
+    few, none, how = said(7, Training())
+    assert (few, none) == (7, 0)
+    assert "makes no claim about how good they are" in how
+    assert said(8, Training())[:2] == (7, 1)
+    assert said(7, Training(val_fraction=0.3))[:2] == (5, 2)

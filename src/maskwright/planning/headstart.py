@@ -27,11 +27,11 @@ from maskwright.models.installed import InstalledWeights, load_installed
 from maskwright.models.pixels import LinearPixels, PixelFeatures, at_features, fit_linear
 from maskwright.planning.fingerprint import Fingerprint
 
-IMAGES, WINDOW, PIXELS = 64, 512, 3000
+IMAGES, WINDOW, PIXELS = 48, 384, 2000
 """Most images that are looked at, sides of the window that is seen of each, and pixels kept of it."""
-COMPARED, COMPARED_PIXELS = 32, 1000
+COMPARED, COMPARED_PIXELS = 16, 1000
 """The same for what is compared with local filters."""
-STEPS = 200
+STEPS = 150
 """Of the fit of the linear layer that training starts from."""
 PARTS = 4
 """Parts of the images, each of which is left out once."""
@@ -78,17 +78,24 @@ class Pixels:
 
 
 def look(
-    store: Store, samples: Sequence[Sample], fingerprint: Fingerprint, features: PixelFeatures, scale: float
+    store: Store,
+    samples: Sequence[Sample],
+    fingerprint: Fingerprint,
+    features: PixelFeatures,
+    scale: float,
+    *,
+    compared: int = COMPARED,
 ) -> Pixels:
     """Show windows of at most `IMAGES` images to the encoder, and keep some labelled pixels of each.
 
-    Images are spread evenly over the set; windows and pixels are drawn by the image's place in it.
+    Images are spread evenly over the set; windows and pixels are drawn by the image's place in it. `compared` of them
+    go through the local filters too.
     """
     ordered = sorted(samples, key=lambda sample: sample.id)
     classes = len(fingerprint.class_fraction)
     found = Pixels(features=[], local=[], targets=[])
     places = np.unique(np.linspace(0, len(ordered) - 1, min(IMAGES, len(ordered))).astype(int))
-    compared = set(places[np.linspace(0, len(places) - 1, min(COMPARED, len(places))).astype(int)].tolist())
+    filtered = set(places[np.linspace(0, len(places) - 1, min(compared, len(places))).astype(int)].tolist())
     for place in places.tolist():
         image, mask = store.get(ordered[place])
         if scale < 1:
@@ -108,7 +115,7 @@ def look(
             features_DN = features(image_1CHW.contiguous(memory_format=torch.channels_last))[0].flatten(1)
         found.features.append(features_DN[:, kept_n].T.half())
         found.targets.append(target_N[kept_n])
-        local_DHW = torch.from_numpy(_local_filters(image)) if place in compared else None
+        local_DHW = torch.from_numpy(_local_filters(image)) if place in filtered else None
         found.local.append(
             None if local_DHW is None else at_features(local_DHW).flatten(1)[:, kept_n[:COMPARED_PIXELS]].T
         )

@@ -276,6 +276,11 @@ def first_network(fingerprint: Fingerprint) -> str:
     return _network(Found(fingerprint, None, None), BudgetLimits(), from_scratch=True)[0]
 
 
+def classes_are_thin(fingerprint: Fingerprint) -> bool:
+    """Whether structures count as thin, so that the network has to work at 1/2 of the resolution."""
+    return _thickness(fingerprint)[0] < THIN
+
+
 def working_scale(fingerprint: Fingerprint) -> float:
     """The working scale that is planned where nothing is known of the time."""
     return _scale(fingerprint, BudgetLimits())[0]
@@ -290,12 +295,12 @@ def _from_scratch(found: Found, model: str) -> tuple[bool, str, str]:
         return True, "no weights were asked for, and none at hand are for this network", "default"
     if head_start.unfit:
         return True, f"ImageNet weights do not apply: {head_start.unfit}", "data"
+    if model:
+        return False, f"{model} has an encoder whose ImageNet weights are at hand", "default"
     both = (
         f"on images left out, a linear layer on ImageNet features explains {head_start.features:.0%} of the classes, "
         f"one on colour and texture {head_start.local:.0%}"
     )
-    if model:
-        return False, f"{model} has an encoder whose ImageNet weights are at hand; {both}", "data"
     gained = head_start.features >= max(HEAD_START * head_start.local, LEAST_EXPLAINED)
     return not gained, both if gained else f"{both}: not enough to give up the quicker steps of our own", "data"
 

@@ -23,7 +23,8 @@ from maskwright.models.table import row_of
 from maskwright.planning.decisions import HeadStart, ResolvedTraining, Weights
 from maskwright.planning.fingerprint import Fingerprint
 from maskwright.planning.plan import Plan
-from maskwright.planning.rules import first_network, working_scale
+from maskwright.planning.rules import classes_are_thin, first_network, working_scale
+from maskwright.training.memory import keep_freed_memory
 from maskwright.training.network import Moments, statistics
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ def from_installed(
         return Start()
     if fingerprint.channels not in CHANNELS:
         return _unfit(f"they are for photographs, and images have {fingerprint.channels} channels")
+    if model is None and classes_are_thin(fingerprint):
+        return _unfit("thin classes need 1/2 of the resolution, where they were not tried")
     scale = settings.training.scale or working_scale(fingerprint)
     if min(fingerprint.height[1], fingerprint.width[1]) * scale < SMALLEST:
         size = f"{fingerprint.height[1]} x {fingerprint.width[1]}"
@@ -126,10 +129,16 @@ def from_installed(
         return _unfit("they are not installed")
     from maskwright.planning import headstart
 
+    keep_freed_memory()
     mean, std = headstart.statistics(weights, fingerprint)
-    pixels = headstart.look(store, samples, fingerprint, headstart.encoder_features(weights, mean, std), scale)
-    by_features, by_local_filters = headstart.compare(pixels, len(fingerprint.class_fraction))
-    told = HeadStart(encoder=ENCODER, unfit="", features=round(by_features, 3), local=round(by_local_filters, 3))
+    features = headstart.encoder_features(weights, mean, std)
+    told = HeadStart(encoder=ENCODER, unfit="")
+    if model is None:
+        pixels = headstart.look(store, samples, fingerprint, features, scale)
+        by_features, by_local_filters = headstart.compare(pixels, len(fingerprint.class_fraction))
+        told = told._replace(features=round(by_features, 3), local=round(by_local_filters, 3))
+    else:
+        pixels = headstart.look(store, samples, fingerprint, features, scale, compared=0)
     record = {
         "from": f"{weights.package}: {weights.file}",
         "what": weights.source,
