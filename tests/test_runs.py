@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -177,3 +178,15 @@ def test_names_that_are_not_utf_8_are_written_and_read(tmp_path: Path) -> None:
     assert runs.read_json(tmp_path / "a.json") == {"name": "caf\udce9", "other": "\ud800"}
     runs.write_text(tmp_path / "a.csv", "caf\udce9")
     assert (tmp_path / "a.csv").read_bytes() == b"caf\xe9"
+
+
+def test_a_copy_onto_a_full_disk_names_the_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "source").write_bytes(b"pixels")
+
+    def full(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(source), None, str(target))
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(OSError, match="No space left") as caught, runs.replacing(tmp_path / "copy.png") as temporary:
+        shutil.copyfile(tmp_path / "source", temporary)
+    assert explained(caught.value).file == tmp_path / "copy.png"

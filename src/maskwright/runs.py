@@ -46,6 +46,8 @@ TAKEN = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 """What systems say where another process holds a lock; anything else is a file system that has none."""
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""What systems say where nothing more can be written."""
 RESTORE = "Restore it from a copy, or train again."
 MOST_FOLDS = 1000
 NUMBER = int | float
@@ -95,7 +97,8 @@ def replacing(path: Path) -> Iterator[Path]:
             guard.record(path, temporary)
         temporary.replace(path)
     except OSError as error:
-        if error.errno is not None and error.filename in (None, str(temporary)):
+        full = error.errno in FULL and error.filename2 in (temporary, str(temporary))  # a copy names both files
+        if error.errno is not None and (full or error.filename in (None, str(temporary))):
             error.filename = str(path)  # a full disk is told of a file that nobody has named
         raise
     finally:
