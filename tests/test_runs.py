@@ -190,3 +190,9 @@ def test_a_copy_onto_a_full_disk_names_the_copy(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(OSError, match="No space left") as caught, runs.replacing(tmp_path / "copy.png") as temporary:
         shutil.copyfile(tmp_path / "source", temporary)
     assert explained(caught.value).file == tmp_path / "copy.png"
+
+
+def test_errors_of_writing_name_the_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="File too large") as caught, runs.naming(tmp_path / "cache.jsonl"):
+        raise OSError(errno.EFBIG, "File too large")
+    assert explained(caught.value).file == tmp_path / "cache.jsonl"

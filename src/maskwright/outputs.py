@@ -83,7 +83,7 @@ class Guard:
         lines.append({"file": self._name(path), "size": size, "sha256": digest})
         target = self.folder / self.record_name
         self.folder.mkdir(parents=True, exist_ok=True)
-        with target.open("ab+") as file:
+        with runs.naming(target), target.open("ab+") as file:
             # A killed process may have left half a line.
             half = file.tell() > 0 and not _ends_with_newline(target)
             file.write("".join(["\n" if half else "", *(json.dumps(line) + "\n" for line in lines)]).encode())

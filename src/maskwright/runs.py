@@ -142,6 +142,17 @@ def is_temporary(name: str) -> bool:
     return _TEMPORARY.fullmatch(name) is not None
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let errors of writing to an open file name it; the system's own name none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
 def require_writable(folder: Path) -> None:
     """Make a folder of results and try to write into it, before hours of work; raises OSError, naming it."""
     folder.mkdir(parents=True, exist_ok=True)

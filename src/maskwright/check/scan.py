@@ -18,6 +18,7 @@ from typing import IO
 
 import cv2
 
+from maskwright import runs
 from maskwright.check.measure import files_of, measure
 from maskwright.check.scan_result import RECORD_FORMAT, Measured, Unread
 from maskwright.datasets.classes import Value
@@ -71,7 +72,8 @@ def scan(
     if cache is not None and (stale or len(known) + len(todo) > len(set(keys))):
         # Not through `runs.replacing`: lines are added to it, so that no record of outputs knows what it holds.
         renewed = cache.with_name(f"{cache.name}.new")
-        renewed.write_text("".join(_line(keys[place], found[place]) for place in range(len(samples))), "utf-8")
+        with runs.naming(cache):
+            renewed.write_text("".join(_line(keys[place], found[place]) for place in range(len(samples))), "utf-8")
         renewed.replace(cache)
     return [found[place] for place in range(len(samples))]
 
@@ -196,7 +198,7 @@ def _opened(cache: Path | None) -> Iterator[IO[str] | None]:
         yield None
         return
     cache.parent.mkdir(parents=True, exist_ok=True)
-    with cache.open("a", encoding="utf-8") as file:
+    with runs.naming(cache), cache.open("a", encoding="utf-8") as file:
         if file.tell():
             file.write("\n")  # ends a line that a killed process left half written; empty lines are skipped
         yield file

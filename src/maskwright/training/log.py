@@ -52,7 +52,7 @@ class Log:
             name: round(value, 4) if name in ("seconds", "images_per_second") else value
             for name, value in values.items()
         }
-        with self.path.open("a", encoding="utf-8") as file:
+        with runs.naming(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"kind": kind, **rounded}) + "\n")
         if self.board is not None and kind in ("step", "validation"):
             for name in ("loss", "lr", "images_per_second", "miou"):
