@@ -29,7 +29,7 @@ from PIL import Image
 from maskwright import console
 from maskwright.check.audit import Audit, audit, check
 from maskwright.datasets.classes import CLASSES_FILE, ClassTable, LabelClass
-from maskwright.imaging.images import write_mask
+from maskwright.imaging.writing import write_mask
 from maskwright.synthetic import KINDS, class_table, scene, write_dataset
 
 Damage = Callable[[Path, np.random.Generator], list[Path]]

@@ -72,7 +72,7 @@ def training(folder: Path, steps: int) -> dict[str, float]:
 
     from maskwright.augment.loader import Loader
     from maskwright.training.losses import make_loss
-    from maskwright.training.memory import keep_freed_memory
+    from maskwright.training.machine import keep_freed_memory
     from maskwright.training.optim import make_optimizer
     from maskwright.training.session import prepare
 
@@ -129,7 +129,8 @@ def gathered(data: Path, folder: Path) -> Path:
     import numpy as np
 
     from maskwright.datasets.formats import open_dataset
-    from maskwright.imaging.images import display, write_mask, write_picture
+    from maskwright.imaging.images import display
+    from maskwright.imaging.writing import write_mask, write_picture
 
     dataset = open_dataset(data)
     chosen = np.unique(np.linspace(0, len(dataset.samples) - 1, IMAGES).astype(int))

@@ -235,7 +235,7 @@ def _peer_forests(strokes: Sequence[Sequence[Stroke]], read: Read) -> Iterator[A
 def train_on_masks(root: Path, name: str, seed: int, minutes: float) -> dict[str, float]:
     """The classifier's score on the test images, and that of a network trained on its confident masks and strokes."""
     from maskwright.imaging.decoders import Window
-    from maskwright.imaging.images import write_picture
+    from maskwright.imaging.writing import write_picture
     from maskwright.label.patches import KEEP, Patch, encode
     from maskwright.label.store import Project
 

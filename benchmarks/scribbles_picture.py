@@ -13,9 +13,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 from skimage import data
 
-from maskwright.imaging.images import write_picture
 from maskwright.imaging.lettering import writable
 from maskwright.imaging.painting import overlay
+from maskwright.imaging.writing import write_picture
 from maskwright.pixels.classifier import PixelClassifier
 from maskwright.pixels.strokes import Stroke
 

@@ -32,7 +32,7 @@ from maskwright import console
 from maskwright.models import Segmenter, build
 from maskwright.models.summary import summarize
 from maskwright.training.losses import make_loss
-from maskwright.training.memory import keep_freed_memory
+from maskwright.training.machine import keep_freed_memory
 from maskwright.training.optim import make_optimizer
 
 SIZE, BATCH, WARM_UP = 256, 2, 2

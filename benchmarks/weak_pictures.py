@@ -19,7 +19,8 @@ from skimage import data
 
 from maskwright import console
 from maskwright.datasets.classes import UNLABELLED
-from maskwright.imaging.images import display, read_mask, write_picture
+from maskwright.imaging.images import display, read_mask
+from maskwright.imaging.writing import write_picture
 from maskwright.label.sheets import colored, draw, table_of
 from maskwright.label.views import View
 from maskwright.label.voters import read_script

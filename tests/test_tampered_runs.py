@@ -19,7 +19,7 @@ from maskwright.errors import MaskwrightError, RunError
 from maskwright.evaluate.compare import common_evaluations
 from maskwright.evaluate.report import write_report
 from maskwright.planning.plan import Plan
-from maskwright.training import checkpoint, session
+from maskwright.training import checkpoint, resuming
 
 FIXTURE = Path(__file__).parent / "fixtures" / "run-06ef253"
 VALUES: list[Any] = [None, [], {}, "", -1, 10**12, 0.5, float("nan"), float("inf"), "x", True, [None], {"a": 1}, "a\0b"]
@@ -127,4 +127,4 @@ def test_what_resuming_needs_is_named(run: Path, missing: str) -> None:
         del content[missing]
         runs.write_json(run / "run.json", content)
     with pytest.raises(RunError, match=missing.split("/")[-1].replace(".", r"\.")):
-        session.resume(run, started=time.monotonic(), data=FIXTURE / "data" / "train")
+        resuming.resume(run, started=time.monotonic(), data=FIXTURE / "data" / "train")

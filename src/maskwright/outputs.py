@@ -25,7 +25,7 @@ from typing import Any
 from maskwright import runs
 from maskwright.errors import DataError, OutputError
 
-RECORD = ".maskwright.jsonl"
+RECORD = runs.OUTPUTS
 RECORD_OF_FILES = ".maskwright-files.jsonl"
 UNFINISHED = ".unfinished.json"
 """In a folder that is being written as a data set: what was asked."""

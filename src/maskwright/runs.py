@@ -42,6 +42,8 @@ FILES = "files.json"
 REPORT = "report.html"
 LOCK = ".lock"
 _TEMPORARY = re.compile(r"\.maskwright-.{0,32}-[a-z0-9_]{8}(\.[^.]*)?", re.DOTALL)
+OUTPUTS = ".maskwright.jsonl"
+"""Record of a folder of outputs; see `outputs`."""
 TAKEN = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 """What systems say where another process holds a lock; anything else is a file system that has none."""
 

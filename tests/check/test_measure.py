@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskwright.check.measure import count_values, find_spots, ramps_of, to_keys
+from maskwright.check.edges import ramps_of
+from maskwright.check.measure import count_values, find_spots, to_keys
 
 
 def test_values_are_counted_with_where_they_lie() -> None:

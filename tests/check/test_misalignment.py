@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from maskwright.check.misalignment import score_placement
+from maskwright.check.edges import score_placement
 from maskwright.datasets.near_duplicates import TURNS
 
 

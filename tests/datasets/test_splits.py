@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from maskwright.datasets.folds import folds
 from maskwright.datasets.samples import Sample, Source
 from maskwright.datasets.sources import natural
-from maskwright.datasets.splits import folds, hold_out, keep_every_class
+from maskwright.datasets.splits import hold_out, keep_every_class
 from maskwright.errors import SettingError
 
 

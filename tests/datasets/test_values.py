@@ -11,8 +11,9 @@ import tifffile
 from PIL import Image as PillowImage
 
 from maskwright.datasets.classes import ClassTable, Value
+from maskwright.datasets.proposals import infer_classes
 from maskwright.datasets.samples import Source
-from maskwright.datasets.values import Found, infer_classes, mask_values
+from maskwright.datasets.values import Found, mask_values
 from maskwright.errors import ClassTableError
 
 MASKS, LABELS = Path("data/masks"), Path("data/labels")

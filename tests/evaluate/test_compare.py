@@ -17,10 +17,11 @@ from maskwright.datasets.classes import ClassTable
 from maskwright.datasets.formats import open_dataset
 from maskwright.errors import RunError
 from maskwright.evaluate import compare
+from maskwright.evaluate.bootstrap import bootstrap_iou, interval
 from maskwright.evaluate.compare import Comparison, Difference, common_evaluations, write_page
 from maskwright.evaluate.evaluation import Evaluation
 from maskwright.evaluate.evaluator import evaluate
-from maskwright.evaluate.metrics import bootstrap_iou, interval, mean_of_present
+from maskwright.evaluate.metrics import mean_of_present
 
 NAMES = ("ground", "disc")
 

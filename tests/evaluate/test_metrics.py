@@ -7,16 +7,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from maskwright.evaluate.metrics import (
-    Scores,
-    bootstrap_iou,
-    bootstrap_miou,
-    boundary_counts,
-    boundary_f1,
-    class_iou,
-    confusion,
-    mean_of_present,
-)
+from maskwright.evaluate.bootstrap import bootstrap_iou, bootstrap_miou
+from maskwright.evaluate.boundary import boundary_counts, boundary_f1
+from maskwright.evaluate.metrics import Scores, class_iou, confusion, mean_of_present
 
 nan = math.nan
 

@@ -17,17 +17,8 @@ from PIL import ImageOps
 
 from maskwright.datasets.classes import ClassTable, LabelClass
 from maskwright.errors import SettingError, UnreadableFileError
-from maskwright.imaging.images import (
-    IMAGE_SUFFIXES,
-    NO_LABEL,
-    display,
-    header_of,
-    read_image,
-    read_mask,
-    read_shape,
-    write_mask,
-    write_picture,
-)
+from maskwright.imaging.images import IMAGE_SUFFIXES, NO_LABEL, display, header_of, read_image, read_mask, read_shape
+from maskwright.imaging.writing import write_mask, write_picture
 
 TWO = ClassTable(
     classes=(

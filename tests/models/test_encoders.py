@@ -21,11 +21,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from maskwright.errors import ModelError
-from maskwright.models import build, load_encoder, model_options
+from maskwright.models import Row, build, load_encoder, model_options
 from maskwright.models.encoders import ENCODERS, FULLY_CONNECTED, STRIDED, Encoder, build_encoder
 from maskwright.models.encoders.resnet import BasicBlock, Bottleneck
 from maskwright.models.fcn import FCN
-from maskwright.models.table import Row
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
 TORCHVISION = [name for name in ENCODERS if not name.startswith("lite")]

@@ -17,8 +17,9 @@ from torch.nn import functional as F
 from maskwright.errors import ModelError
 from maskwright.models import MODELS, Segmenter, build
 from maskwright.models.encoders import ENCODERS, Encoder, build_encoder
+from maskwright.models.loading import load_weights, read_weights
 from maskwright.models.pretrained import LICENCES, Origin, load_encoder, load_pretrained
-from maskwright.models.weights import load_weights, read_weights, save_weights
+from maskwright.models.weights import save_weights
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 

@@ -17,7 +17,7 @@ from maskwright.planning.decisions import Budget, HeadStart, ResolvedTraining, W
 from maskwright.planning.fingerprint import Fingerprint, take_fingerprint
 from maskwright.planning.plan import Plan
 from maskwright.planning.rules import make_plan
-from maskwright.training.probe import step_seconds
+from maskwright.training.machine import step_seconds
 
 FINGERPRINT = Fingerprint(
     images=20, channels=1, dtype="uint8", height=(512, 512, 512), width=(512, 512, 512),

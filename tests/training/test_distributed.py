@@ -27,8 +27,9 @@ from maskwright.config import Settings, Training
 from maskwright.errors import SettingError, TrainingError
 from maskwright.models import fcn
 from maskwright.training import distributed, session
+from maskwright.training.loop import validate
 from maskwright.training.losses import FUNCTIONS, make_loss
-from maskwright.training.validation import validate, validation_samples
+from maskwright.training.split import validation_samples
 
 SOURCE = str(Path(maskwright.__file__).parents[1])
 PROCESSES = 2

@@ -28,9 +28,9 @@ from maskwright.models import fcn
 from maskwright.models.fcn import FlatFCN
 from maskwright.models.segmenter import Segmenter
 from maskwright.planning.decisions import Budget
-from maskwright.training import distributed, loop, session
-from maskwright.training.checkpoint import Progress
-from maskwright.training.clock import Clock, fraction_done, next_validation
+from maskwright.training import distributed, loop, resuming, session
+from maskwright.training.checkpoint import Clock, Progress, fraction_done, next_validation
+from maskwright.training.failures import more_parts
 from maskwright.training.log import Log
 from maskwright.training.losses import cross_entropy, make_loss
 from maskwright.training.optim import FLOOR
@@ -47,7 +47,7 @@ def fit(data: Path, run: Path, training: Training = PLAIN, say: Callable[[str], 
 
 
 def resume(run: Path, show: Callable[[loop.Status], None] = lambda status: None) -> Progress:
-    return session.resume(run, started=time.monotonic(), show=show)
+    return resuming.resume(run, started=time.monotonic(), show=show)
 
 
 def logged(run: Path, kind: str) -> list[dict[str, Any]]:
@@ -92,7 +92,7 @@ def test_the_first_steps_see_halved_views(discs: Path, tmp_path: Path, monkeypat
     assert seen == [16] * 3 + [32] * 3
     # A continued run has had its share of halved views.
     seen.clear()
-    session.extend(run, "4steps")
+    resuming.extend(run, "4steps")
     resume(run)
     assert seen == [32] * 4
 
@@ -215,7 +215,7 @@ def test_too_little_memory_for_one_view_ends_training(
 def test_several_processes_are_told_to_start_with_smaller_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distributed, "world_size", lambda: 2)
     with pytest.raises(TrainingError, match=r"does not suffice for 4 views at a time. Start again with --accumulate 4"):
-        loop._more_parts(torch.OutOfMemoryError(), 2, 8)
+        more_parts(torch.OutOfMemoryError(), 2, 8)
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(
@@ -240,7 +240,7 @@ def copy(finished: Path, tmp_path: Path) -> Path:
 
 
 def test_a_continued_run_warms_up_again_and_ends_at_zero(copy: Path) -> None:
-    session.extend(copy, "8steps")
+    resuming.extend(copy, "8steps")
     done = resume(copy)
     assert (done.finished, done.step) == (True, 14)
     lines = logged(copy, "step")
@@ -260,7 +260,7 @@ def test_a_continued_run_warms_up_again_and_ends_at_zero(copy: Path) -> None:
 def test_a_continued_run_that_is_killed_and_resumed_is_the_same(
     copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session.extend(copy, "8steps")
+    resuming.extend(copy, "8steps")
     broken = shutil.copytree(copy, tmp_path / "broken")
     resume(copy)
 
@@ -291,7 +291,7 @@ def test_a_state_that_calls_the_fraction_a_share_is_resumed(copy: Path, monkeypa
         if status.step == 9:
             raise Killed
 
-    session.extend(copy, "8steps")
+    resuming.extend(copy, "8steps")
     monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
     with pytest.raises(Killed):
         resume(copy, show=kill)
@@ -312,7 +312,7 @@ def test_a_state_that_calls_the_fraction_a_share_is_resumed(copy: Path, monkeypa
 
 def test_a_run_of_steps_can_be_continued_for_a_time(copy: Path) -> None:
     before = runs.read_json(copy / runs.RESUME / "state.json")["elapsed"]
-    session.extend(copy, "4 s")
+    resuming.extend(copy, "4 s")
     start = time.monotonic()
     done = resume(copy)
     assert done.finished
@@ -326,19 +326,19 @@ def test_a_run_of_steps_can_be_continued_for_a_time(copy: Path) -> None:
 def test_what_cannot_be_continued_is_refused(copy: Path) -> None:
     for text in ("soon", "0m", "-3m", "1.5steps", "30", "30 d", "", "steps"):
         with pytest.raises(SettingError, match=r"expected a time such as 30m, 2h or 90s, or a number as 500steps"):
-            session.extend(copy, text)
+            resuming.extend(copy, text)
     state = copy / runs.RESUME / "state.json"
     runs.write_json(state, runs.read_json(state) | {"finished": False})
     with pytest.raises(RunError, match=r"is not finished. Continue it first: maskwright train --resume"):
-        session.extend(copy, "4steps")
+        resuming.extend(copy, "4steps")
     shutil.rmtree(copy / runs.RESUME)
     with pytest.raises(RunError, match=r"state.json does not exist"):
-        session.extend(copy, "4steps")
+        resuming.extend(copy, "4steps")
 
 
 def test_the_fraction_never_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("maskwright.training.clock.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("maskwright.training.checkpoint.time.monotonic", lambda: now[0])
     clock, budget = Clock(started=90.0, before=5.0), Budget(minutes=1)
     done = Progress(begun=10.0, validation_seconds=3.0)
     assert clock.elapsed() == 15

@@ -8,17 +8,14 @@ from torch.nn import functional as F
 
 from maskwright.config import loss_terms
 from maskwright.errors import SettingError
-from maskwright.training.losses import (
-    FUNCTIONS,
+from maskwright.training.losses import FUNCTIONS, cross_entropy, make_loss, soft_dice
+from maskwright.training.special_losses import (
     boundary,
     cldice,
-    cross_entropy,
     focal,
     generalised_dice,
     lovasz_softmax,
-    make_loss,
     ohem,
-    soft_dice,
     soft_jaccard,
     soft_skeleton,
     tversky,

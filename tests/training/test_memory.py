@@ -8,13 +8,13 @@ import sys
 import pytest
 
 from maskwright.errors import SettingError
-from maskwright.imaging.memory import free_memory
-from maskwright.training import memory
+from maskwright.imaging import memory
+from maskwright.training.machine import refuse_beyond_memory
 
 PROGRAM = """
 import resource, sys
 import numpy as np
-from maskwright.training.memory import keep_freed_memory
+from maskwright.training.machine import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 np.ones(10_000_000)
@@ -38,10 +38,10 @@ def test_large_blocks_are_used_again() -> None:
 
 
 def test_views_beyond_the_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert free_memory() > 0
+    assert memory.free_memory() > 0
     monkeypatch.setattr(memory, "free_memory", lambda: 2**30)
     # 1024 x 1024 pixels: 10 views of (4 x 3 + 8) bytes, and 2 x 4 x 5 bytes of logits and their gradients: 240 MiB.
-    memory.refuse_beyond_memory((1024, 1024), 10, 1.0, 3, 5)
+    refuse_beyond_memory((1024, 1024), 10, 1.0, 3, 5)
     with pytest.raises(SettingError, match=r"50 view\(s\) of 1024 x 1024 pixels need 1.0 GiB .* and 1.0 GiB are free"):
-        memory.refuse_beyond_memory((1024, 1024), 50, 1.0, 3, 5)
-    memory.refuse_beyond_memory((1024, 1024), 50, 0.5, 3, 5)
+        refuse_beyond_memory((1024, 1024), 50, 1.0, 3, 5)
+    refuse_beyond_memory((1024, 1024), 50, 0.5, 3, 5)

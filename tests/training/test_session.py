@@ -35,7 +35,7 @@ from maskwright.errors import (
     UnreadableFileError,
 )
 from maskwright.predict.predictor import Predictor
-from maskwright.training import session
+from maskwright.training import resuming, session
 from maskwright.training.checkpoint import Progress
 from maskwright.training.loop import Status
 
@@ -179,7 +179,7 @@ def test_a_run_killed_in_its_first_minute_has_one_remedy(
             train(discs, out=killed)
         with pytest.raises(RunError, match=rf"no model.safetensors(?s:.)*maskwright train --resume {killed}"):
             Predictor.load(killed)
-        session.resume(killed, started=time.monotonic())
+        resuming.resume(killed, started=time.monotonic())
         assert_same_weights(whole, killed)
 
 
@@ -223,7 +223,7 @@ def test_resume_refuses_what_it_cannot_continue(discs: Path, tmp_path: Path) -> 
     fit(discs, run)
 
     def resume() -> None:
-        session.resume(run, started=time.monotonic(), show=lambda status: None)
+        resuming.resume(run, started=time.monotonic(), show=lambda status: None)
 
     with pytest.raises(RunError, match=r"is finished: its budget of 12 steps is used up"):
         resume()
@@ -297,7 +297,7 @@ def test_images_of_two_kinds_are_refused(discs: Path, tmp_path: Path) -> None:
 def test_training_starts_from_another_run(discs: Path, tmp_path: Path) -> None:
     import torch
 
-    from maskwright.models.weights import read_weights
+    from maskwright.models.loading import read_weights
 
     fit(discs, tmp_path / "first")
     file = tmp_path / "first" / runs.WEIGHTS
@@ -394,7 +394,7 @@ def test_a_sample_that_goes_bad_leaves_a_state_to_go_on_from(
         with pytest.raises(DataError, match="gone bad"):
             session.start(run, prepared, started=time.monotonic(), say=said.append)
     assert f"The state of step 7 is saved. When the cause is gone: maskwright train --resume {run}" in said
-    assert session.resume(run, started=time.monotonic()).step == 12
+    assert resuming.resume(run, started=time.monotonic()).step == 12
     assert_same_weights(run, tmp_path / "whole")
 
 
@@ -413,7 +413,7 @@ def test_all_is_decoded_before_training(discs: Path, tmp_path: Path) -> None:
 def test_what_there_was_no_time_to_decode_is_decoded_while_training(
     discs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    monkeypatch.setattr("maskwright.training.faults.SECONDS", -1.0)  # no time at all before training
+    monkeypatch.setattr("maskwright.training.session.DECODING_SECONDS", -1.0)  # no time at all before training
     training = dataclasses.replace(TINY, cache=0.0, steps=30, batch=1)
     prepared = session.prepare(discs, Settings(training=training))
     loader = session.make_loader(prepared)
@@ -459,7 +459,7 @@ def test_bad_samples_are_skipped_named_and_replaced_alike_when_resumed(
         session.prepare(discs, Settings(training=TINY))
     train(tmp_path / "whole")
     assert not train(tmp_path / "run", stop=5).finished
-    assert session.resume(tmp_path / "run", started=time.monotonic()).finished
+    assert resuming.resume(tmp_path / "run", started=time.monotonic()).finished
     assert_same_weights(tmp_path / "run", tmp_path / "whole")
     events = [json.loads(line) for line in (tmp_path / "whole" / runs.LOG).read_text().splitlines()]
     (bad,) = [event for event in events if event["kind"] == "bad"]
@@ -470,16 +470,16 @@ def test_bad_samples_are_skipped_named_and_replaced_alike_when_resumed(
 def test_repaired_files_are_accepted_when_asked(discs: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     fit(discs, run)
-    session.extend(run, "2steps")
+    resuming.extend(run, "2steps")
     mask = next((discs / "masks").glob("*.png"))
     with Image.open(mask) as image:
         changed = np.asarray(image).copy()
     changed[0, 0] = changed[20, 20]
     Image.fromarray(changed).save(mask, compress_level=0)
     with pytest.raises(RunError, match=rf"samples: {mask.stem}.* as they are now: --accept-changed"):
-        session.resume(run, started=time.monotonic())
+        resuming.resume(run, started=time.monotonic())
     said: list[str] = []
-    assert session.resume(run, started=time.monotonic(), accept_changed=True, say=said.append).step == 14
+    assert resuming.resume(run, started=time.monotonic(), accept_changed=True, say=said.append).step == 14
     assert any(mask.stem in text for text in said)
 
 

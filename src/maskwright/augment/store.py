@@ -5,6 +5,9 @@ Any number of threads may read at once.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from threading import Lock
@@ -15,7 +18,7 @@ import numpy as np
 from maskwright.config import Preparation
 from maskwright.datasets.classes import UNLABELLED
 from maskwright.datasets.samples import Dataset, Sample, Window
-from maskwright.errors import DataError
+from maskwright.errors import DataError, listed
 
 LOCATIONS = 256
 """Pixels remembered for each class of each image, to centre views on."""
@@ -134,6 +137,17 @@ class Store:
             self._locations[sample.id] = found
         return self._locations[sample.id]
 
+    def expected_images(self) -> dict[str, Any]:
+        """What prediction compares an image with, before preparation: channels, type, and the range seen so far."""
+        seen = list(self.originals.values())
+        return {
+            "channels": seen[0].channels,
+            "dtype": seen[0].dtype,
+            "low": min(one.low for one in seen),
+            "middle": float(np.median([one.middle for one in seen])),
+            "high": max(one.high for one in seen),
+        }
+
     def _read(self, sample: Sample) -> Prepared:
         pair = self.dataset.read(sample)
         self._note(sample, pair.image)
@@ -177,3 +191,47 @@ class Store:
             seen = image[:: max(1, image.shape[0] // 128), :: max(1, image.shape[1] // 128)]
             low, middle, high = np.percentile(seen, (0.5, 50, 99.5)).tolist()
             self.originals[sample.id] = Original(image.shape[2], str(image.dtype), low, middle, high)
+
+
+def decode_all(
+    store: Store, samples: Sequence[Sample], *, seconds: float, threads: int, say: Callable[[str], None]
+) -> tuple[dict[str, str], list[Sample]]:
+    """Decode every sample once, within so many seconds.
+
+    Returns
+    -------
+    tuple[dict[str, str], list[Sample]]
+        What is wrong with those that fail, by id; and those that the time did not suffice for, which the loader decodes
+        in its idle time.
+    """
+    start = time.monotonic()
+    failed: dict[str, str] = {}
+    left: list[Sample] = []
+
+    def decode(sample: Sample) -> None:
+        if time.monotonic() - start > seconds:
+            left.append(sample)
+            return
+        try:
+            store.get(sample)
+        except DataError as error:
+            failed[sample.id] = str(error)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(decode, samples))
+    took = time.monotonic() - start
+    if took > 1:
+        rest = "; the others are decoded meanwhile" if left else ""
+        say(f"Decoded {len(samples) - len(left)} of {len(samples)} samples once, in {took:.1f} s{rest}")
+    return {sample.id: failed[sample.id] for sample in samples if sample.id in failed}, left
+
+
+def refuse_bad(failed: dict[str, str], most: int) -> None:
+    """Raise DataError, naming samples that cannot be read, if there are more than `most`."""
+    if len(failed) > most:
+        raise DataError(
+            f"{len(failed)} samples cannot be read: {listed(list(failed))}.\n  "
+            + "\n  ".join(list(failed.values())[:5]),
+            expected="Expected samples that can be decoded, alike in channels and type.",
+            remedy=f"Repair or remove them, or train without them: --max-bad {len(failed)}.",
+        )

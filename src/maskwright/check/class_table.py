@@ -12,20 +12,16 @@ from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable, La
 from maskwright.datasets.formats import table_beside
 from maskwright.datasets.formats.layout import Layout
 from maskwright.datasets.problems import Problem
-from maskwright.datasets.values import (
-    Found,
-    MaskCounts,
-    declared_nodata,
+from maskwright.datasets.proposals import (
     infer_classes,
     intended_values,
-    number_objects,
     numbered_objects,
     one_class_of,
     propose_classes,
-    two_encodings,
     two_encodings_text,
-    without_nodata,
 )
+from maskwright.datasets.sources import declared_nodata
+from maskwright.datasets.values import Found, MaskCounts, number_objects, two_encodings, without_nodata
 from maskwright.errors import ClassTableError, listed
 from maskwright.imaging.colors import color_rgb, default_color
 from maskwright.imaging.images import NO_LABEL

@@ -21,8 +21,9 @@ import numpy as np
 
 from maskwright import runs
 from maskwright.check.audit import Audit, grouped, title
+from maskwright.check.edges import ramps_of
 from maskwright.check.mask_values import Diagnosis, diagnose, seems_interpolated
-from maskwright.check.measure import ramps_of, to_keys
+from maskwright.check.measure import to_keys
 from maskwright.check.misalignment import turned_by_exif
 from maskwright.check.scan_result import Measured, ScanResult
 from maskwright.datasets.classes import UNLABELLED, ClassTable

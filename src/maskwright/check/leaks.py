@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from itertools import combinations
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from maskwright.check.scan_result import Labels, Picture, ScanResult
 from maskwright.datasets.near_duplicates import near_duplicates, small_pictures
 from maskwright.datasets.problems import Problem
 from maskwright.datasets.samples import Sample
 from maskwright.errors import listed
+
+if TYPE_CHECKING:
+    from maskwright.check.scan_result import Labels, Picture, ScanResult
 
 __all__ = ["groups_in_two_splits", "near_duplicates_across", "same_files", "same_images"]
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from maskwright.check.edges import seems_smoothed
 from maskwright.check.scan_result import MOST_VALUES, TRAINING, Count, Labels, ScanResult
 from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable
 from maskwright.datasets.problems import Problem
@@ -23,10 +24,6 @@ __all__ = [
     "seems_interpolated",
     "undeclared_values",
 ]
-
-_MOST_RAMPS = 0.08
-"""Fraction of edge pixels between their two neighbours' values; 0 to 2 % if drawn, 30 % and more if smoothed."""
-_FEWEST_RAMPS = 20
 
 Cause = Literal["color", "color-off", "jpeg", "off-by-one", "binary", "interpolated", "lossy", "stray", "unknown"]
 
@@ -298,4 +295,4 @@ def interpolated_masks(scanned: ScanResult) -> list[Problem]:
 
 def seems_interpolated(labels: Labels) -> bool:
     """Whether far more edge pixels lie between the values of their neighbours than in a drawn mask."""
-    return labels.ramps >= _FEWEST_RAMPS and labels.ramps > _MOST_RAMPS * labels.edges
+    return seems_smoothed(labels.ramps, labels.edges)

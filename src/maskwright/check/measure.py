@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskwright.check.misalignment import score_placement
+from maskwright.check.edges import SQUARE, ramps_of, score_placement
 from maskwright.check.scan_result import (
     MOST_VALUES,
     QUANTILES,
@@ -38,7 +38,7 @@ from maskwright.imaging.colors import color_codes, color_name
 from maskwright.imaging.decoders import sniff
 from maskwright.imaging.images import NO_LABEL, Image
 
-__all__ = ["Keys", "count_values", "files_of", "find_spots", "is_marked", "measure", "ramps_of", "to_keys"]
+__all__ = ["Keys", "count_values", "files_of", "find_spots", "is_marked", "measure", "to_keys"]
 
 _SAMPLED = 16384
 """Pixels of a channel that its inner quantiles are taken from."""
@@ -274,7 +274,7 @@ def to_keys(raw: np.ndarray) -> Keys:
 def count_values(mask: Keys, invalid_HW: NDArray[np.bool_] | None) -> tuple[tuple[Count, ...], int, int]:
     """Every raw value's pixels, most frequent first; the number of values; and the number of edge pixels."""
     keys = mask.keys_HW
-    low, high = cv2.erode(keys, _SQUARE), cv2.dilate(keys, _SQUARE)
+    low, high = cv2.erode(keys, SQUARE), cv2.dilate(keys, SQUARE)
     flat = low == high
     length = int(keys.max()) + 1 if keys.size else 1
     pixels = np.bincount(keys.ravel(), minlength=length)
@@ -296,20 +296,6 @@ def count_values(mask: Keys, invalid_HW: NDArray[np.bool_] | None) -> tuple[tupl
     return counts, len(present), int(keys.size - flat.sum())
 
 
-def ramps_of(keys_HW: np.ndarray) -> NDArray[np.bool_]:
-    """Pixels strictly between the values of two opposite neighbours, in a row or a column."""
-    ramps = np.zeros(keys_HW.shape, bool)
-    if min(keys_HW.shape) < 3:
-        return ramps
-    for before, here, after in (
-        (np.s_[:, :-2], np.s_[:, 1:-1], np.s_[:, 2:]),
-        (np.s_[:-2], np.s_[1:-1], np.s_[2:]),
-    ):
-        a, b, c = keys_HW[before], keys_HW[here], keys_HW[after]
-        ramps[here] |= ((a < b) & (b < c)) | ((a > b) & (b > c))
-    return ramps
-
-
 def find_spots(mask: Keys) -> tuple[int, tuple[Spot, ...]]:
     """Count regions of up to 3 x 3 pixels that lie inside one other region, and locate some of them.
 
@@ -325,7 +311,7 @@ def find_spots(mask: Keys) -> tuple[int, tuple[Spot, ...]]:
     if not marked.any():
         return 0, ()
     # One spot marks its middle and perhaps its corners: marks two pixels apart are one spot.
-    count, _, _, centers = cv2.connectedComponentsWithStats(cv2.dilate(marked, _SQUARE), connectivity=8)
+    count, _, _, centers = cv2.connectedComponentsWithStats(cv2.dilate(marked, SQUARE), connectivity=8)
     shown = []
     ys, xs = np.nonzero(marked)
     for x, y in centers[1:][:: max(1, (count - 1) // _MOST_SPOTS_SHOWN)][:_MOST_SPOTS_SHOWN]:
@@ -335,6 +321,5 @@ def find_spots(mask: Keys) -> tuple[int, tuple[Spot, ...]]:
     return count - 1, tuple(shown)
 
 
-_SQUARE = np.ones((3, 3), np.uint8)
 _RING_3 = np.pad(np.zeros((1, 1), np.uint8), 1, constant_values=1)
 _RING_5 = np.pad(np.zeros((3, 3), np.uint8), 1, constant_values=1)

@@ -1,10 +1,7 @@
-"""Does a mask lie where its image says? Its edges are compared with the image's, here and at every other placement.
+"""Masks that do not lie where their image says: shifted, flipped, turned, or of another size.
 
-For each shift, and each flip and turn about the centre, the score is the mean of the image's edge strength over the
-mask's edge pixels, in standard errors of the same number of pixels laid anywhere. A mask that fits scores 10 to 100 as
-it lies; the next best placement scores a fraction of that. All shifts are one correlation in Fourier space.
-
-Legend: H, W height and width; h, w those of the reduced picture.
+The fit of a mask as it lies, and of every other placement, is measured by `edges.score_placement`; here it is judged
+against the rest of the set.
 """
 
 from __future__ import annotations
@@ -12,122 +9,19 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
-from scipy import fft
 
-from maskwright.check.scan_result import Picture, Placement, ScanResult
-from maskwright.datasets.near_duplicates import TURNS
+from maskwright.check.edges import NOTHING, SURE, WORSE, Placement
+from maskwright.check.scan_result import Picture, ScanResult
 from maskwright.datasets.problems import Problem
 from maskwright.datasets.samples import Sample, is_reduced
 
-__all__ = ["misplaced_masks", "score_placement", "size_mismatches", "turned_by_exif"]
+__all__ = ["misplaced_masks", "size_mismatches", "turned_by_exif"]
 
-_LONGEST = 256
-"""Pairs are reduced by a whole factor until the longest side is at most this."""
-_REACH = 16
-"""Shifts of up to this many reduced pixels are tried, but no more than a quarter of a side."""
-_PLAY = 2
-"""Reduced pixels by which masks are off without anybody having made a mistake."""
-_FEWEST_EDGES = 40
-_MOST_EDGES = 0.5
-
-_Floats = NDArray[np.float32]
-
-
-def score_placement(
-    pixels_HWC: np.ndarray, keys_HW: np.ndarray, counted_HW: NDArray[np.bool_] | None
-) -> Placement | None:
-    """Score a mask as it lies, at every shift, and flipped and turned.
-
-    `keys_HW` are any integers that tell the mask's regions apart; edges against pixels outside `counted_HW` (the
-    unlabelled ones) do not count. None where the mask has too few edges to judge by, or edges everywhere.
-    """
-    height, width = keys_HW.shape
-    step = -(-max(height, width) // _LONGEST)
-    h, w = height // step, width // step
-    if min(h, w) < 24:
-        return None
-    edges = _edges(keys_HW, counted_HW)[: h * step, : w * step]
-    marked = cv2.resize(edges, (w, h), interpolation=cv2.INTER_AREA) > 0 if step > 1 else edges > 0
-    count = int(marked.sum())
-    if count < _FEWEST_EDGES or count > _MOST_EDGES * marked.size:
-        return None
-    strength = _strength(pixels_HWC[: h * step, : w * step], (h, w))
-    error = float(strength.std()) / count**0.5
-    if error == 0:
-        return None
-    reach = min(_REACH, min(h, w) // 4)
-    size = tuple(fft.next_fast_len(side + reach, real=True) for side in (h, w))
-    spectrum = fft.rfft2(strength, size)
-
-    def scores(mask_edges: NDArray[np.bool_]) -> _Floats:
-        found = fft.irfft2(spectrum * np.conj(fft.rfft2(mask_edges.astype(np.float32), size)), size)
-        near = np.roll(found, (reach, reach), (0, 1))[: 2 * reach + 1, : 2 * reach + 1]
-        return np.asarray(near / (count * error), np.float32)
-
-    near = slice(reach - _PLAY, reach + _PLAY + 1)
-    shifts = scores(marked)
-    top, left = (int(i) - reach for i in np.unravel_index(int(shifts.argmax()), shifts.shape))
-    turned, turn = max(
-        (float(scores(np.ascontiguousarray(apply(marked)))[near, near].max()), name)
-        for name, apply in TURNS.items()
-        if apply(marked).shape == marked.shape
-    )
-    return Placement(
-        here=round(float(shifts[near, near].max()), 2),
-        best=round(float(shifts.max()), 2),
-        shift=(top * step, left * step),
-        step=step,
-        turned=round(turned, 2),
-        turn=turn,
-        pixels=count,
-    )
-
-
-def _edges(keys_HW: np.ndarray, counted_HW: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
-    """255 on both sides of every change of value, 0 elsewhere."""
-    edges = np.zeros(keys_HW.shape, np.uint8)
-    for ahead, behind in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:], np.s_[:-1])):
-        differ = keys_HW[ahead] != keys_HW[behind]
-        if counted_HW is not None:
-            differ &= counted_HW[ahead] & counted_HW[behind]
-        change = differ.view(np.uint8) * np.uint8(255)
-        edges[ahead] |= change
-        edges[behind] |= change
-    return edges
-
-
-def _strength(pixels_HWC: np.ndarray, shape: tuple[int, int]) -> _Floats:
-    """How much of an edge each pixel of the reduced image is, less its neighbourhood's mean, float32 h x w.
-
-    The largest over the first channels of gradient magnitude over its mean; the square root keeps a few hard edges, of
-    a frame or a highlight, from outweighing all others, and the neighbourhood's mean rough texture.
-    """
-    h, w = shape
-    total = np.zeros(shape, np.float32)
-    reduced = cv2.resize(pixels_HWC[..., :4], (w, h), interpolation=cv2.INTER_AREA).reshape(h, w, -1)
-    for channel in np.moveaxis(reduced, 2, 0):
-        smooth = cv2.GaussianBlur(channel.astype(np.float32), (0, 0), 1.0)
-        gradient = cv2.magnitude(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1))
-        mean = float(gradient.mean())
-        if mean > 0:
-            total = np.maximum(total, gradient / np.float32(mean))
-    total = np.sqrt(total)
-    return np.asarray(total - cv2.blur(total, (31, 31), borderType=cv2.BORDER_REFLECT), np.float32)
-
-
-_SURE = 8.0
-"""Standard errors by which another placement has to be better."""
-_WORSE = 0.4
-"""Fraction of the other placement's fit that a misplaced mask has as it lies, at most."""
 _LIKE_OTHERS = 0.5
 """Fraction of the set's usual fit (for each edge pixel) that the other placement has, at least."""
 _UNRELATED = 0.1
 """Fraction of the set's usual fit under which a mask has nothing to do with its image."""
-_NOTHING = 5.0
-"""Standard errors that the best of a few placements reaches by chance."""
 _AT_HOME = 0.75
 """Fraction of its best fit that a mask has as it lies, from which it is where it belongs."""
 _SETTLED = 0.6
@@ -158,7 +52,7 @@ def misplaced_masks(scanned: ScanResult) -> list[Problem]:
         problems += [
             _unrelated(scanned, sample, p)
             for sample, p in placed
-            if sample.id not in named and p.here < _NOTHING and p.here / p.pixels**0.5 < _UNRELATED * usual
+            if sample.id not in named and p.here < NOTHING and p.here / p.pixels**0.5 < _UNRELATED * usual
         ]
     return problems
 
@@ -171,26 +65,26 @@ def _can_be_judged(placements: list[Placement], common: tuple[int, int] | None) 
     """
     if common is not None or len(placements) < _FEWEST:
         return True
-    home = sum(p.here >= _AT_HOME * max(p.best, p.turned) and p.here > _NOTHING for p in placements)
-    turns = Counter(p.turn for p in placements if p.turned - p.here > _SURE and p.turned > 1.2 * p.best)
+    home = sum(p.here >= _AT_HOME * max(p.best, p.turned) and p.here > NOTHING for p in placements)
+    turns = Counter(p.turn for p in placements if p.turned - p.here > SURE and p.turned > 1.2 * p.best)
     alike = max(turns.values(), default=0)
     return home >= _SETTLED * len(placements) or alike >= _MOST * len(placements)
 
 
 def _is_turned(p: Placement, usual: float) -> bool:
     """A turn has to beat all shifts too: of a symmetric object, a shift of the mirrored mask fits as well."""
-    fits = p.turned / p.pixels**0.5 > _LIKE_OTHERS * usual and p.turned - p.here > _SURE
-    return fits and p.here < _WORSE * p.turned and p.turned > 1.2 * p.best
+    fits = p.turned / p.pixels**0.5 > _LIKE_OTHERS * usual and p.turned - p.here > SURE
+    return fits and p.here < WORSE * p.turned and p.turned > 1.2 * p.best
 
 
 def _is_shifted(p: Placement, usual: float) -> bool:
-    fits = p.best / p.pixels**0.5 > _LIKE_OTHERS * usual and p.best - p.here > _SURE
-    return fits and p.here < _WORSE * p.best
+    fits = p.best / p.pixels**0.5 > _LIKE_OTHERS * usual and p.best - p.here > SURE
+    return fits and p.here < WORSE * p.best
 
 
 def _common_shift(placements: list[Placement]) -> tuple[int, int] | None:
     """A shift that most pairs share, of two reduced pixels or more; None if there is none."""
-    clear = [p for p in placements if p.best > _SURE]
+    clear = [p for p in placements if p.best > SURE]
     if len(clear) < _FEWEST:
         return None
     shift, _ = Counter(p.shift for p in clear).most_common(1)[0]

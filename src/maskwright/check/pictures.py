@@ -16,8 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from maskwright.check.edges import ramps_of
 from maskwright.check.mask_values import diagnose
-from maskwright.check.measure import find_spots, ramps_of, to_keys
+from maskwright.check.measure import find_spots, to_keys
 from maskwright.check.scan_result import ScanResult
 from maskwright.datasets.classes import UNLABELLED_COLOR, Value
 from maskwright.datasets.near_duplicates import TURNS

@@ -1,23 +1,25 @@
 """The part of the audit that takes a second or two: what the command line asks before it plans or trains.
 
-Whole files are compared by their bytes, and a sample of pairs is read. Training itself does not import this.
+Whole files are compared by their bytes, and a sample of pairs is read. Most sets are sound, so each pair first gets a
+look that says no more than whether something may be wrong; only then are the pairs measured, and the rules asked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from maskwright.check.leaks import groups_in_two_splits, same_files
-from maskwright.check.mask_values import everything_unlabelled, interpolated_masks, jpeg_masks, undeclared_values
-from maskwright.check.measure import measure
-from maskwright.check.misalignment import misplaced_masks, size_mismatches
-from maskwright.check.scan_result import ScanResult, Settled, mixed_images, unreadable_files
-from maskwright.datasets.classes import UNLABELLED
-from maskwright.datasets.problems import Problem
+from maskwright.check.edges import Placement, all_in_place, is_smoothed, score_placement
+from maskwright.datasets.classes import UNLABELLED, ClassTable
 from maskwright.datasets.samples import Dataset, Sample
-from maskwright.errors import DataError
+from maskwright.errors import DataError, MaskwrightError
+from maskwright.imaging.colors import color_code, color_codes
+from maskwright.imaging.decoders import sniff
+
+if TYPE_CHECKING:
+    from maskwright.datasets.problems import Problem
 
 __all__ = ["precheck", "refuse_errors"]
 
@@ -42,20 +44,78 @@ def precheck(dataset: Dataset) -> tuple[Problem, ...]:
         Errors first.
     """
     chosen = _spread(dataset.samples)
-    ignored = frozenset(dataset.classes.unlabelled) | (set() if dataset.classes.claims(UNLABELLED) else {UNLABELLED})
-    scanned = ScanResult(
-        samples=chosen,
-        measured=tuple(measure(sample, ignored) for sample in chosen),
-        settled=Settled(dataset.classes, ""),
-        home=dataset.root,
-    )
-    found = unreadable_files(scanned) + size_mismatches(scanned) + undeclared_values(scanned)
-    if len(chosen) == len(dataset.samples):
-        found += everything_unlabelled(scanned)
-    found += mixed_images(scanned)
-    found += same_files(dataset.samples) + groups_in_two_splits(dataset.samples)
-    found += misplaced_masks(scanned) + interpolated_masks(scanned) + jpeg_masks(scanned)
-    return tuple(sorted(found, key=lambda problem: problem.level != "error"))
+    if not _seem_sound(chosen, dataset):
+        from maskwright.check.second_look import findings_in
+
+        return findings_in(dataset, chosen)
+    if len({sample.split for sample in dataset.samples}) > 1:
+        from maskwright.check.leaks import groups_in_two_splits, same_files
+
+        return tuple(same_files(dataset.samples) + groups_in_two_splits(dataset.samples))
+    return ()
+
+
+class _Look(NamedTuple):
+    """What a first look at a pair tells."""
+
+    kind: tuple[int, str]
+    """Channels and type of the image."""
+    labelled: bool
+    """Whether a pixel with data is labelled."""
+    placement: Placement | None
+
+
+def _seem_sound(chosen: tuple[Sample, ...], dataset: Dataset) -> bool:
+    """Whether no rule could find anything in these pairs."""
+    looks: list[_Look] = []
+    for sample in chosen:
+        look = _first_look(sample, dataset.classes)
+        if look is None:
+            return False
+        looks.append(look)
+    if looks and len(chosen) == len(dataset.samples) and not any(look.labelled for look in looks):
+        return False
+    if len({look.kind for look in looks}) > 1:
+        return False
+    return all_in_place([look.placement for look in looks if look.placement is not None])
+
+
+def _first_look(sample: Sample, table: ClassTable) -> _Look | None:
+    """Read a pair; None where a file, a size or a value may be wrong."""
+    try:
+        image = sample.image.read_image()
+        shape, valid_HW = image.pixels.shape[:2], image.valid
+        kind = (image.pixels.shape[2], str(image.pixels.dtype))
+        if sample.valid is not None:
+            raw = sample.valid.read_mask()
+            marked_HW = (raw != 0).any(axis=2) if raw.ndim == 3 else raw != 0
+            if marked_HW.shape != shape:
+                return None
+            valid_HW = marked_HW if valid_HW is None else valid_HW & marked_HW
+        if sample.mask is None:
+            return _Look(kind, labelled=False, placement=None)
+        raw = sample.mask.read_mask()
+        if raw.shape[:2] != shape:
+            return None
+        mask_HW = table.encode(raw, str(sample.mask.path))  # refuses values that no class stands for
+        with (sample.mask.files or (sample.mask.path,))[0].open("rb") as file:
+            jpeg = sniff(file.read(16)) == "jpeg"
+    except (MaskwrightError, OSError):
+        return None
+    held = np.flatnonzero(np.bincount(mask_HW.ravel(), minlength=UNLABELLED + 1))
+    # Of 0 and 255 alone, the 255 may stand for the class that is 1 in other masks.
+    unclear = len(table) == 2 and len(held) == 2 and UNLABELLED in held
+    if jpeg or unclear or (raw.ndim == 2 and is_smoothed(raw)):
+        return None
+    # Edges against unlabelled pixels are nobody's.
+    ignored = [*table.unlabelled, *([] if table.claims(UNLABELLED) else [UNLABELLED])]
+    if raw.ndim == 3:
+        raw, ignored = color_codes(raw), [color_code(value) for value in ignored if isinstance(value, str)]
+    counted_HW = ~np.isin(raw, [value for value in ignored if isinstance(value, int)])
+    labelled_HW = mask_HW != UNLABELLED
+    if valid_HW is not None:
+        counted_HW, labelled_HW = counted_HW & valid_HW, labelled_HW & valid_HW
+    return _Look(kind, bool(labelled_HW.any()), score_placement(image.pixels, raw, counted_HW))
 
 
 def refuse_errors(dataset: Dataset, name: str, say: Callable[[str], None], max_bad: int = 0) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from maskwright.check.edges import Placement
 from maskwright.datasets.classes import UNLABELLED, ClassTable, Value
 from maskwright.datasets.problems import Problem
 from maskwright.datasets.samples import GREY_AMONG, Sample
@@ -110,26 +111,6 @@ class Spot:
     x: int
     value: Value
     around: Value
-
-
-@dataclass(frozen=True, kw_only=True)
-class Placement:
-    """How well the mask's edges fit the image's edges, in standard errors of a mask laid anywhere."""
-
-    here: float
-    """As it lies (two reduced pixels of play)."""
-    best: float
-    """At the best shift."""
-    shift: tuple[int, int]
-    """That shift, down and to the right, in pixels."""
-    step: int
-    """How exact the shift is, in pixels."""
-    turned: float = 0.0
-    """At the best flip or turn."""
-    turn: str = ""
-    """That flip or turn, in words."""
-    pixels: int = 1
-    """Reduced edge pixels of the mask that this was judged by."""
 
 
 @dataclass(frozen=True, kw_only=True)

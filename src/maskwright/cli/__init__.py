@@ -13,16 +13,27 @@ import warnings
 from collections.abc import Mapping
 from typing import Annotated, TextIO
 
-from cyclopts import App, Parameter
+from cyclopts import App, Group, Parameter
 
 from maskwright import __version__, console
-from maskwright.config import RENAMED_SETTINGS
+from maskwright.config import RENAMED_SETTINGS, Augmentation, Preparation, Training
 from maskwright.errors import InputWarning, MaskwrightError, RunWarning, SettingError, explained
 
 Json = Annotated[
     bool, Parameter(name="--json", negative="", show_default=False, help="Print the result as JSON on standard output.")
 ]
 Switch = Annotated[bool, Parameter(negative="", show_default=False)]
+# In the order in which `--help` shows them.
+TRAINING, AUGMENTATION, PREPARATION = (
+    Group.create_ordered(name) for name in ("Training", "Augmentation", "Preparation of whole images")
+)
+TrainingOptions = Annotated[Training, Parameter(name="*", group=TRAINING, negative_iterable="", show_default=False)]
+AugmentationOptions = Annotated[Augmentation, Parameter(name="*", group=AUGMENTATION, negative_iterable="")]
+PreparationOptions = Annotated[Preparation, Parameter(name="*", group=PREPARATION, negative_iterable="")]
+Recipe = Annotated[
+    str | None, Parameter(help="A recipe: a TOML file, or the name of one of Maskwright's own (unet-classic).")
+]
+"""Settings as options, for the verbs that plan or train."""
 
 VERBS = {
     "check": ("data:check", "Tell what is in a data set, and what is wrong with it; exits with 1 if there are errors."),
@@ -30,10 +41,10 @@ VERBS = {
     "preview": ("data:preview", "Draw a contact sheet of what the network will see: samples, augmented views, masks."),
     "convert": ("data:convert", "Write a data set in another format; lists what the format cannot hold."),
     "demo": (
-        "training:demo",
+        "demo:demo",
         "Generate street scenes, train on them, evaluate on unseen ones, predict, write a report.",
     ),
-    "plan": ("training:plan", "Show what `train` would do with this data, and why."),
+    "plan": ("plan:plan", "Show what `train` would do with this data, and why."),
     "train": ("training:train", "Train a model on a folder of images and masks; plans itself."),
     "evaluate": (
         "results:evaluate",

@@ -9,8 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from maskwright import console
-from maskwright.cli import Json, Switch
-from maskwright.cli.options import AugmentationOptions, PreparationOptions, Recipe, TrainingOptions
+from maskwright.cli import AugmentationOptions, Json, PreparationOptions, Recipe, Switch, TrainingOptions
 from maskwright.config import Augmentation, Preparation, Settings, Training
 from maskwright.errors import SettingError, refuse_failed
 
@@ -146,7 +145,7 @@ def preview(
         Replace a file that Maskwright did not write, or that was changed since.
     """
     from maskwright.augment.sheet import sheet, unwritten_names
-    from maskwright.imaging.images import write_picture
+    from maskwright.imaging.writing import write_picture
     from maskwright.outputs import guarded_file
     from maskwright.training.session import make_loader, prepare
 

@@ -179,7 +179,7 @@ def _draw(
     out: Path,
     json: bool,
 ) -> None:
-    from maskwright.imaging.images import write_picture
+    from maskwright.imaging.writing import write_picture
     from maskwright.label.sheets import parameter_sheet, vote_sheet
     from maskwright.label.voters import read_script
 

@@ -1,4 +1,4 @@
-"""Verbs that make a model: demo, plan, train."""
+"""The verb train: from a folder of images and masks to a run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maskwright import console
-from maskwright.cli import Json, Switch
-from maskwright.cli.options import AugmentationOptions, PreparationOptions, Recipe, TrainingOptions
+from maskwright.cli import AugmentationOptions, Json, PreparationOptions, Recipe, Switch, TrainingOptions
 from maskwright.config import Augmentation, Preparation, Settings, Training
 from maskwright.errors import SettingError
 
@@ -19,71 +18,6 @@ LONGEST_START = 600.0
 
 if TYPE_CHECKING:
     from maskwright.training.checkpoint import Progress
-
-
-def demo(
-    *,
-    out: Path = Path("demo"),
-    minutes: float = 5.2,
-    images_only: Switch = False,
-    json: Json = False,
-) -> None:
-    """Generate street scenes, train on them, evaluate on unseen ones, predict, write a report.
-
-    Example: `maskwright demo --out demo`
-
-    Parameters
-    ----------
-    out
-        Where the images and the run go; must be new or an earlier demo's.
-    minutes
-        Time for training.
-    images_only
-        Only write the generated images: streets, cells and fields.
-    """
-    from maskwright.demo import generate, run_demo
-
-    if images_only:
-        for folder in generate(out, kinds=("street", "cells", "fields")):
-            console.say(f"Wrote {folder}")
-        return
-    result = run_demo(out, minutes, started=process_start())
-    if json:
-        console.print_json(result)
-
-
-def plan(
-    data: Path,
-    *,
-    recipe: Recipe = None,
-    val: Path | None = None,
-    training: TrainingOptions = Training(),
-    augmentation: AugmentationOptions = Augmentation(),
-    preparation: PreparationOptions = Preparation(),
-    json: Json = False,
-) -> None:
-    """Show what `train` would do with this data, and why.
-
-    Example: `maskwright plan cells/train --minutes 10`
-
-    Parameters
-    ----------
-    data
-        Folder with `images/` and `masks/` or `labels/`, or with such folders in `train/`, `val/`, `test/`.
-    val
-        Folder to validate on, instead of a part of the training data.
-    """
-    from maskwright.training.session import prepare
-
-    given = Settings(training=training, augmentation=augmentation, preparation=preparation)
-    prepared = prepare(data, given, recipe=recipe, val=val, estimate_time=True, say=console.say)
-    if json:
-        console.print_json(prepared.plan.to_json())
-        return
-    console.say(prepared.splits.how)
-    console.print_table(f"Plan for {data}", ("setting", "value", "reason", "source"), prepared.plan.rows())
-    if prepared.plan.time_estimate is not None:
-        console.say(prepared.plan.time_estimate.text)
 
 
 def train(
@@ -153,12 +87,9 @@ def train(
     if out is not None and out.exists():
         _refuse_used(out)
     if continue_for is not None and resume is not None and distributed.launch_rank() == 0:
-        if session.has_folds(resume):
-            from maskwright.training import folds
+        from maskwright.training import folds, resuming
 
-            folds.extend(resume, continue_for)
-        else:
-            session.extend(resume, continue_for)
+        (folds if resuming.has_folds(resume) else resuming).extend(resume, continue_for)
     with distributed.process_group(str(resume or out)):
         if resume is None and out is None and distributed.world_size() > 1:
             raise SettingError("Several processes need --out RUN, so that all of them write to one folder.")
@@ -166,16 +97,16 @@ def train(
         say = console.say if first else _silent
         with console.training(first) as show:
             if resume is not None:
-                run = resume
-                if session.has_folds(run):
-                    from maskwright.training import folds
+                from maskwright.training import folds, resuming
 
+                run = resume
+                if resuming.has_folds(run):
                     done = folds.resume(
                         run, data=data, accept_changed=accept_changed, started=started, say=say, show=show
                     )
                 else:
                     done = [
-                        session.resume(
+                        resuming.resume(
                             run, started=started, data=data, accept_changed=accept_changed, say=say, show=show
                         )
                     ]

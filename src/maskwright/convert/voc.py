@@ -19,7 +19,8 @@ from maskwright.datasets.formats.voc import BORDER, colormap
 from maskwright.datasets.samples import Sample
 from maskwright.datasets.writing import indexed, is_whole_file
 from maskwright.imaging.decoders import sniff
-from maskwright.imaging.images import display, write_mask
+from maskwright.imaging.images import display
+from maskwright.imaging.writing import write_mask
 from maskwright.runs import replacing, write_bytes, write_text
 
 _QUALITY = 95

@@ -14,7 +14,7 @@ import numpy as np
 
 from maskwright.datasets.classes import UNLABELLED, ClassTable
 from maskwright.datasets.samples import Dataset, Sample
-from maskwright.datasets.values import THREADS
+from maskwright.datasets.sources import THREADS
 from maskwright.datasets.writing import file_names, is_whole_file, write_image, written_image
 from maskwright.errors import DataError
 

@@ -20,18 +20,11 @@ from maskwright.datasets.formats.infer import readings
 from maskwright.datasets.formats.layout import Layout
 from maskwright.datasets.formats.reading import Reading
 from maskwright.datasets.formats.several import Layered
+from maskwright.datasets.proposals import one_class_of, propose_classes
 from maskwright.datasets.samples import Sample
-from maskwright.datasets.sources import Source
+from maskwright.datasets.sources import Source, declared_nodata
 from maskwright.datasets.tables import fitting_table
-from maskwright.datasets.values import (
-    count_masks,
-    declared_nodata,
-    merged,
-    number_objects,
-    one_class_of,
-    propose_classes,
-    without_nodata,
-)
+from maskwright.datasets.values import count_masks, merged, number_objects, without_nodata
 from maskwright.errors import ClassTableError, DataError
 
 MANIFEST = "manifest.csv"

@@ -12,9 +12,7 @@ from typing import Any
 import numpy as np
 
 from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable
-from maskwright.datasets.problems import fix_command
-from maskwright.datasets.sources import Source, Window
-from maskwright.datasets.values import THREADS, mask_values
+from maskwright.datasets.sources import THREADS, Source, Window
 from maskwright.errors import DataError, SizeMismatchError, UndeclaredValueError, UnreadableFileError, listed
 from maskwright.imaging.decoders import Header
 
@@ -112,6 +110,8 @@ class Dataset:
 
     def check_values(self) -> None:
         """Read all masks; raise UndeclaredValueError for the values in them that the class table does not declare."""
+        from maskwright.datasets.values import mask_values
+
         found = mask_values([sample.mask for sample in self.samples if sample.mask is not None])
         strange = {value: item for value, item in found.items() if not self.classes.declares(value)}
         if strange:
@@ -230,6 +230,8 @@ def check_files(
                     failed.setdefault(sample.id, errors[-1])
     if errors and failed is None:
         more = f"\n{len(errors) - _SHOWN} more differ in size." if len(errors) > _SHOWN else ""
+        from maskwright.datasets.problems import fix_command
+
         way_out = f"Or take a copy in which they are enlarged:\n  {fix_command(root)}" if reduced and root else ""
         raise SizeMismatchError("\n".join(errors[:_SHOWN]) + more, remedy=way_out)
     changed = {known[s.image].remark: s.image.path.name for s in reversed(samples) if known[s.image].remark}

@@ -9,6 +9,7 @@ override `files`, `header`, `read_image` or `read_mask`, each of which keeps to 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -18,7 +19,10 @@ import numpy as np
 from maskwright.imaging import images
 from maskwright.imaging.decoders import Header, Window
 
-__all__ = ["Source", "Window", "natural"]
+__all__ = ["THREADS", "Source", "Window", "declared_nodata", "natural"]
+
+THREADS = 8
+"""Files read at once: decoding releases the interpreter, and a network drive answers slowly."""
 
 
 def natural(name: str) -> tuple[tuple[int | str, ...], str]:
@@ -71,3 +75,14 @@ def _is_paths(value: Any) -> bool:
     return isinstance(value, Path) or (
         isinstance(value, tuple) and len(value) > 0 and all(isinstance(item, Path) for item in value)
     )
+
+
+def declared_nodata(masks: Sequence[Source]) -> tuple[int, ...]:
+    """Whole values that mask files declare to mean "no data" (GDAL's tag)."""
+    found: set[int] = set()
+    for mask in masks:
+        if mask.path.suffix.lower() in (".tif", ".tiff") and type(mask) is Source:
+            nodata = mask.header().nodata
+            if nodata is not None and float(nodata).is_integer():
+                found.add(int(nodata))
+    return tuple(sorted(found))

@@ -11,12 +11,11 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import pairwise
 from typing import Literal
 
 from maskwright.datasets.samples import Sample
 from maskwright.datasets.sources import natural
-from maskwright.errors import SettingError, listed
+from maskwright.errors import listed
 
 _SHORTEST_SEQUENCE = 3
 _MOST_SHOWN = 4
@@ -62,9 +61,9 @@ def hold_out(
         reason = "the fraction is 0" if fraction <= 0 else f"there {'is' if ordered else 'are'} only {len(ordered)}"
         return tuple(ordered), (), f"no sample is held out for validation: {reason}"
     target = min(max(1, round(fraction * len(ordered))), len(ordered) - 1)
-    units, remark = _units(ordered), ""
+    units, remark = units_of(ordered), ""
     if len(units) == 1 and units[0].kind == "group":
-        units = _units(ordered, by_group=False)
+        units = units_of(ordered, by_group=False)
         remark = f"; all are of the group {ordered[0].group!r}, so validation resembles training"
 
     divided = {unit.name for unit in units if unit.kind == "sequence" and len(unit.members) > target}
@@ -120,60 +119,8 @@ def keep_every_class(
     return tuple(ordered), tuple(held), f"; {names} back in training, for classes that no other sample shows ({rest})"
 
 
-def folds(samples: Sequence[Sample], count: int, seed: int) -> tuple[list[tuple[Sample, ...]], str]:
-    """Divide samples into `count` parts for cross-validation; each is held out once.
-
-    What belongs together (see `hold_out`) stays together: groups whole, a sequence of at least `count` samples in
-    `count` blocks of neighbours, one for each part. Groups and shorter sequences go, the largest first, to the part
-    that is smallest so far; single samples are dealt out at random. The same draws as `hold_out`'s.
-
-    Returns
-    -------
-    tuple[list[tuple[Sample, ...]], str]
-        The parts (each in natural order of id), and a sentence that says how.
-
-    Raises
-    ------
-    SettingError
-        Fewer samples, or fewer groups, than parts.
-    """
-    ordered = sorted(samples, key=lambda sample: natural(sample.id))
-    units = _units(ordered)
-    if len(units) == 1 and units[0].kind == "group":
-        units = _units(ordered, by_group=False)
-    parts: list[list[Sample]] = [[] for _ in range(count)]
-    whole, divided = [], 0
-    for unit in units:
-        if unit.kind != "sequence" or len(unit.members) < count:
-            whole.append(unit)
-            continue
-        divided += 1
-        first = _chance(seed, "fold", unit.name) % count
-        edges = [round(len(unit.members) * part / count) for part in range(count + 1)]
-        for part, (start, stop) in enumerate(pairwise(edges)):
-            parts[(first + part) % count] += unit.members[start:stop]
-    for unit in sorted(whole, key=lambda unit: (-len(unit.members), _chance(seed, "unit", unit.name))):
-        min(parts, key=len).extend(unit.members)
-    if not all(parts):
-        kept_whole = "" if len(units) == len(ordered) else f" in {len(units)} groups or sequences"
-        raise SettingError(
-            f"folds = {count}: the data has {len(ordered)} sample(s){kept_whole}, too few for {count} parts.",
-            remedy="Use fewer folds, or label more images.",
-        )
-    found = [tuple(sorted(part, key=lambda sample: natural(sample.id))) for part in parts]
-    groups = sum(unit.kind == "group" for unit in units)
-    singles = sum(unit.kind == "single" for unit in units)
-    how = [f"{divided} sequence{'s' * (divided > 1)} cut into blocks of neighbours"] if divided else []
-    how += [f"{groups} groups kept whole"] if groups else []
-    how += [f"{singles} single samples dealt out"] if singles else []
-    short = len(whole) - groups - singles
-    how += [f"{short} short sequences kept whole"] if short else []
-    sizes = sorted({len(part) for part in found})
-    held = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-    return found, f"{count} folds of {held} samples (seed {seed}): {', '.join(how)}"
-
-
-def _units(ordered: Sequence[Sample], *, by_group: bool = True) -> list[_Unit]:
+def units_of(ordered: Sequence[Sample], *, by_group: bool = True) -> list[_Unit]:
+    """What belongs together: groups, then sequences, then single samples; see `hold_out`."""
     grouped: defaultdict[str, list[Sample]] = defaultdict(list)
     free: list[Sample] = []
     for sample in ordered:
@@ -225,7 +172,7 @@ def _draw(pool: Sequence[_Unit], wanted: int, seed: int, *, needed: bool) -> lis
         return []
     taken: list[_Unit] = []
     left: list[_Unit] = []
-    for unit in sorted(pool, key=lambda unit: _chance(seed, "unit", unit.name)):
+    for unit in sorted(pool, key=lambda unit: chance(seed, "unit", unit.name)):
         if len(unit.members) <= wanted:
             taken.append(unit)
             wanted -= len(unit.members)
@@ -242,11 +189,12 @@ def _draw(pool: Sequence[_Unit], wanted: int, seed: int, *, needed: bool) -> lis
 
 
 def _block(sequence: _Unit, count: int, seed: int) -> _Unit:
-    first = _chance(seed, "end", sequence.name) % 2 == 0
+    first = chance(seed, "end", sequence.name) % 2 == 0
     return _Unit("sequence", sequence.name, sequence.members[:count] if first else sequence.members[-count:])
 
 
-def _chance(seed: int, purpose: str, name: str) -> int:
+def chance(seed: int, purpose: str, name: str) -> int:
+    """A draw of 64 bits for a name, the same on every machine."""
     return int.from_bytes(blake2b(f"{seed}/{purpose}/{name}".encode(errors="surrogatepass"), digest_size=8).digest())
 
 

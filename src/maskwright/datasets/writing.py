@@ -32,7 +32,8 @@ from maskwright.datasets.classes import CLASSES_FILE, ClassTable
 from maskwright.datasets.samples import Sample
 from maskwright.datasets.sources import Source
 from maskwright.errors import RunError, SettingError
-from maskwright.imaging.images import IMAGE_SUFFIXES, write_mask
+from maskwright.imaging.images import IMAGE_SUFFIXES
+from maskwright.imaging.writing import write_mask
 from maskwright.outputs import UNFINISHED
 from maskwright.runs import LOCK, is_temporary, locked, read_json, replacing, write_bytes, write_json
 

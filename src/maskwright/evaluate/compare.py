@@ -22,9 +22,10 @@ from maskwright import pages, runs
 from maskwright.datasets.samples import Dataset
 from maskwright.errors import RunError
 from maskwright.evaluate import pictures
+from maskwright.evaluate.bootstrap import bootstrap_iou, interval
 from maskwright.evaluate.evaluation import COUNTS, INTERVAL_LEVEL, INTERVAL_RESAMPLES, Evaluation
 from maskwright.evaluate.evaluator import Answerer
-from maskwright.evaluate.metrics import Shares, bootstrap_iou, interval, mean_of_present
+from maskwright.evaluate.metrics import Shares, mean_of_present
 from maskwright.imaging.painting import data_address
 
 __all__ = ["SHOWN", "Comparison", "Difference", "common_evaluations", "write_page"]

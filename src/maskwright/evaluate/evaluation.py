@@ -29,16 +29,9 @@ from numpy.typing import NDArray
 from maskwright import runs
 from maskwright.datasets.classes import ClassTable
 from maskwright.errors import RunError
-from maskwright.evaluate.metrics import (
-    Counts,
-    Scores,
-    Shares,
-    bootstrap_miou,
-    boundary_f1,
-    class_iou,
-    mean_of_present,
-    ratio,
-)
+from maskwright.evaluate.bootstrap import bootstrap_miou
+from maskwright.evaluate.boundary import boundary_f1
+from maskwright.evaluate.metrics import Counts, Scores, Shares, class_iou, mean_of_present, ratio
 from maskwright.evaluate.regions import Membranes
 
 __all__ = ["COUNTS", "IMAGES", "PICTURES", "SCORES", "Evaluation", "Picture"]

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from maskwright import runs
 from maskwright.datasets.classes import UNLABELLED, ClassTable
 from maskwright.errors import ClassTableError, DataError, EmptyDataError, PairingError, listed
+from maskwright.evaluate.boundary import TOLERANCE, boundary_counts
 from maskwright.evaluate.evaluation import PICTURES, Evaluation, Picture
-from maskwright.evaluate.metrics import TOLERANCE, boundary_counts, class_iou, confusion, mean_of_present
+from maskwright.evaluate.metrics import class_iou, confusion, mean_of_present
 from maskwright.evaluate.pictures import render
 from maskwright.evaluate.regions import THRESHOLDS, Membranes, membrane_class, region_scores
 from maskwright.outputs import holds_outputs, is_own

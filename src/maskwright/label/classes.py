@@ -22,8 +22,9 @@ import tomli_w
 from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable, LabelClass
 from maskwright.datasets.formats.pairing import is_image
 from maskwright.datasets.formats.project import LABELS
+from maskwright.datasets.proposals import infer_classes
 from maskwright.datasets.sources import Source
-from maskwright.datasets.values import infer_classes, mask_values
+from maskwright.datasets.values import mask_values
 from maskwright.errors import ClassTableError
 from maskwright.imaging.colors import color_codes, color_name, color_rgb, default_color
 from maskwright.imaging.decoders import Window

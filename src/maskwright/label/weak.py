@@ -26,7 +26,7 @@ from maskwright.datasets.classes import UNLABELLED, ClassTable
 from maskwright.datasets.sources import Source
 from maskwright.errors import DataError
 from maskwright.imaging.decoders import Window
-from maskwright.imaging.images import write_picture
+from maskwright.imaging.writing import write_picture
 from maskwright.label import votes
 from maskwright.label.classes import values_of
 from maskwright.label.figures import (

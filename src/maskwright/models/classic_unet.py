@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -191,3 +192,28 @@ def down_and_up(x_BCHW: torch.Tensor, down: nn.ModuleList, pool: nn.ModuleList, 
     for step in up:
         x_BCHW = step(x_BCHW, skips.pop())
     return x_BCHW
+
+
+def unet(pretrained_weights: Path | str | None = None, input_size: Sequence[int] = (256, 256, 1)) -> nn.Module:
+    """The classic U-Net for two classes, called as in the well-known Keras listing.
+
+    `input_size` is height, width, channels. Only the channels shape the network: it takes every height and width that
+    16 divides, and `Segmenter` any at all. `pretrained_weights` is a file of this network, or one that Keras wrote for
+    the listing (.h5, .hdf5, .keras); images for the latter are divided by 255, as there.
+
+    The network takes B x C x H x W (channels first, unlike Keras) and returns logits B x 2 x H x W, which are [0, z];
+    the listing's output is their sigmoid: `model(x)[:, 1:].sigmoid()`, the probability of class 1.
+
+    Raises ModelError for an input size that 16 does not divide, or weights that do not fit.
+    """
+    if len(input_size) != 3 or min(input_size) < 1 or any(side % 16 for side in input_size[:2]):
+        raise ModelError(
+            f"input_size = {tuple(input_size)}: expected height, width, channels, with a height and a width that 16 "
+            "divides (four poolings). For other sizes wrap the network in maskwright.models.Segmenter."
+        )
+    network = UNet(input_size[2], 2)
+    if pretrained_weights is not None:
+        from maskwright.models.pretrained import load_pretrained
+
+        load_pretrained(network, pretrained_weights)
+    return network

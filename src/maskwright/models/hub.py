@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from maskwright.errors import ModelError
-from maskwright.models.weights import HUB_SCHEME
+from maskwright.models.loading import HUB_SCHEME
 
 NAMES = ("model.safetensors", "pytorch_model.bin")
 """What weights are called on the hub, the best first."""

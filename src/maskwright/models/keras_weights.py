@@ -20,7 +20,7 @@ from torch import nn
 
 from maskwright.errors import ModelError
 from maskwright.models.classic_unet import UNet
-from maskwright.models.weights import KERAS_SUFFIXES
+from maskwright.models.loading import KERAS_SUFFIXES
 
 ARCHIVED = "model.weights.h5"
 LISTED = 5

@@ -18,8 +18,8 @@ from torch import nn
 from maskwright import runs
 from maskwright.models.encoders import Encoder
 from maskwright.models.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD
+from maskwright.models.loading import HUB_SCHEME, KERAS_SUFFIXES, is_run, load_state, of_network, read_weights
 from maskwright.models.transfer import move_classes, without_prefixes
-from maskwright.models.weights import HUB_SCHEME, KERAS_SUFFIXES, is_run, load_state, of_network, read_weights
 
 Kind = Literal["torchvision", "timm", "tensorflow", "keras", "hugging face", "maskwright"]
 TORCHVISION_SCORES = ("classifier.4", "aux_classifier.4")

@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from maskwright.errors import MaskwrightError, ModelError
-from maskwright.models.table import build
+from maskwright.models import build
 
 Moments = tuple[torch.Tensor, torch.Tensor]
 """Mean and variance of each channel of each image, float32, B x C x 1 x 1."""

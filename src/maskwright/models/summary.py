@@ -21,8 +21,8 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from maskwright.errors import ModelError
+from maskwright.models import MODELS, NO_OPTIONS, build, model_options, row_of
 from maskwright.models.pretrained import LICENCES
-from maskwright.models.table import MODELS, NO_OPTIONS, build, model_options, row_of
 
 OVERVIEW_TITLE = "Networks for 3 channels and 2 classes at 256 x 256 pixels"
 OVERVIEW_NOTES = (

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from maskwright.models.table import build
+from maskwright.models import build
 
 State = Mapping[str, torch.Tensor]
 

@@ -22,8 +22,9 @@ from maskwright import runs
 from maskwright.config import Settings
 from maskwright.errors import ModelError, RunError
 from maskwright.models.installed import INSTALLED
+from maskwright.models.loading import load_state, read_weights
 from maskwright.models.segmenter import make_segmenter
-from maskwright.models.weights import load_state, read_weights, refuse_not_finite, write_tensors
+from maskwright.models.weights import refuse_not_finite, write_tensors
 from maskwright.pixels.mlp import PixelMlp
 from maskwright.pixels.model import Head, PixelModel
 from maskwright.pixels.sources import ENCODER, Frozen, Network, Range, make_source
@@ -172,7 +173,7 @@ def load_network(folder: Path) -> Network:
 
     Raises RunError if it is no run with one network that sees images as they are.
     """
-    from maskwright.models.weights import load_weights
+    from maskwright.models.loading import load_weights
 
     run = runs.read_run(folder)
     if run.get("kind") != "run" or run["preparation"] != Settings().to_dict()["preparation"]:

@@ -21,10 +21,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from maskwright.errors import ModelError
+from maskwright.models import MODELS
 from maskwright.models.installed import INSTALLED
 from maskwright.models.pixels import REDUCTION, PixelFeatures, installed_features
 from maskwright.models.segmenter import Segmenter, moments_of
-from maskwright.models.table import MODELS
 from maskwright.pixels.local import local_features
 from maskwright.pixels.maps import MARGIN, Map, Maps
 

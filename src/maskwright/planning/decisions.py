@@ -123,7 +123,7 @@ class ResolvedTraining:
     gradient_clip: float
     ema: float
     validate_every: int = 0
-    """0 where validations are spread over the run by `training/clock.py`."""
+    """0 where validations are spread over the run by `training/checkpoint.py`."""
     seed: int
     precision: Literal["bf16", "fp32"]
     progressive: float

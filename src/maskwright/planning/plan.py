@@ -48,6 +48,12 @@ class Plan:
         """How long the run lasts."""
         return Budget.of(self.settings.training)
 
+    @property
+    def mirrored(self) -> dict[str, bool]:
+        """In which directions predictions are averaged over mirrored images."""
+        on, views = self.training.tta, self.settings.augmentation
+        return {"horizontal": on and bool(views.flip_horizontal), "vertical": on and bool(views.flip_vertical)}
+
     def to_toml(self) -> str:
         """The text of `plan.toml`."""
         content: dict[str, Any] = {

@@ -15,7 +15,8 @@ from maskwright import runs
 from maskwright.datasets.classes import UNLABELLED
 from maskwright.datasets.sources import Source
 from maskwright.errors import DataError, EmptyDataError, FailedFilesError, PairingError, listed
-from maskwright.imaging.images import ARRAY_SUFFIXES, IMAGE_SUFFIXES, split_suffix, write_mask, write_picture
+from maskwright.imaging.images import ARRAY_SUFFIXES, IMAGE_SUFFIXES, split_suffix
+from maskwright.imaging.writing import write_mask, write_picture
 from maskwright.outputs import is_own, require_free
 from maskwright.predict.predictor import Prediction, Predictor
 

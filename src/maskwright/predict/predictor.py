@@ -24,8 +24,8 @@ from maskwright.datasets.classes import UNLABELLED, ClassTable
 from maskwright.errors import DataError, InputWarning, RunError, SettingError
 from maskwright.imaging.images import display
 from maskwright.imaging.painting import outline, overlay
+from maskwright.models.loading import load_weights
 from maskwright.models.segmenter import Moments, Segmenter, best_device, make_segmenter
-from maskwright.models.weights import load_weights
 
 if TYPE_CHECKING:
     from maskwright.models.ensemble import Ensemble

@@ -1,4 +1,4 @@
-"""Save and restore the last state of training, so that a resumed run continues bit for bit. Nothing is pickled.
+"""Where training stands: how much of its budget is used, and the last state on disk, to continue from bit for bit.
 
     RUN/resume/state-<step>.safetensors   weights, averaged weights, optimiser moments
     RUN/resume/state.json                 step, progress, elapsed seconds, best score; names the file above
@@ -12,6 +12,7 @@ of the run that is over, the order of samples from the step.
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -23,9 +24,15 @@ from torch import nn
 from maskwright import runs
 from maskwright.errors import RunError
 from maskwright.models.weights import refuse_not_finite, write_tensors
+from maskwright.planning.decisions import Budget
 from maskwright.training.optim import Average
 
 STATE = "state.json"
+VALIDATIONS = 10
+"""In a run, at most; fewer where they would take more than `VALIDATION_FRACTION` of the time."""
+VALIDATION_FRACTION = 0.05
+EXIT_SECONDS = 2.0
+"""Kept free at the end of a budget of minutes for writing the last files."""
 
 
 @dataclass(kw_only=True)
@@ -59,6 +66,44 @@ class Progress:
     finished: bool = False
     bad: list[str] = field(default_factory=list)
     """Samples that are skipped because they cannot be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clock:
+    """Time since the run's budget began: the process's start, and what earlier processes used."""
+
+    started: float
+    """`time.monotonic()` at the start of this process: the system's clock may be set while it runs."""
+    before: float = 0.0
+    """Seconds used by earlier processes of the run."""
+
+    def elapsed(self) -> float:
+        """Seconds of the budget used."""
+        return time.monotonic() - self.started + self.before
+
+
+def fraction_done(budget: Budget, progress: Progress, clock: Clock) -> float:
+    """Tell how much of the run (of its last leg, if it was continued) is over, 0 to 1: by steps, or by the clock.
+
+    By the clock, the last validation and the exit are kept free.
+    """
+    if budget.steps:
+        return min(1.0, (progress.step - progress.first) / (budget.steps - progress.first))
+    limit = 60 * budget.minutes
+    reserve = EXIT_SECONDS + progress.validation_seconds
+    now = (clock.elapsed() - progress.begun) / max(limit - progress.begun - reserve, 1e-3)
+    return min(1.0, max(progress.fraction, now))  # a validation that was quicker than the last does not turn time back
+
+
+def next_validation(progress: Progress, budget: Budget, elapsed: float) -> float:
+    """Tell at which fraction of the run the next validation is due.
+
+    With `--steps` the clock has no say, so that results repeat exactly.
+    """
+    gap = 1 / VALIDATIONS
+    if not budget.steps and progress.fraction:
+        gap = max(gap, min(0.3, progress.validation_seconds / (VALIDATION_FRACTION * elapsed / progress.fraction)))
+    return progress.fraction + gap
 
 
 def save(

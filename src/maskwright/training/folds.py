@@ -20,7 +20,7 @@ from maskwright.config import Settings, load_recipe
 from maskwright.errors import RunError
 from maskwright.planning.budget import DEFAULT_MINUTES
 from maskwright.planning.plan import Plan
-from maskwright.training import checkpoint, distributed, session
+from maskwright.training import checkpoint, distributed, resuming, session
 from maskwright.training.checkpoint import Progress
 from maskwright.training.loop import Status
 from maskwright.training.split import Say
@@ -96,7 +96,7 @@ def resume(
 def extend(run: Path, more: str) -> None:
     """Give every fold of a finished run more steps, or its part of more time; `resume` then trains them on.
 
-    Raises what `session.extend` raises.
+    Raises what `resuming.extend` raises.
     """
     content = runs.read_run(run)
     if not all(finished(folder) for folder in _folders(run, content)):
@@ -104,7 +104,7 @@ def extend(run: Path, more: str) -> None:
             f"{run} is not finished.", remedy=f"Continue it first: maskwright train --resume {run}", file=run
         )
     for folder in _folders(run, content):
-        session.extend(folder, more, fraction=1 / content["folds"])
+        resuming.extend(folder, more, fraction=1 / content["folds"])
 
 
 def finished(fold: Path) -> bool:
@@ -125,7 +125,7 @@ def _train(
         say(f"Fold {fold + 1} of {content['folds']}")
         if (folder / runs.RUN).exists():
             done.append(
-                session.resume(folder, started=started, data=data, accept_changed=accept_changed, say=say, show=show)
+                resuming.resume(folder, started=started, data=data, accept_changed=accept_changed, say=say, show=show)
             )
         else:
             like = Plan.load(run / runs.FOLDS / "0") if fold else None

@@ -22,17 +22,17 @@ from torch import nn
 from maskwright import runs
 from maskwright.augment.loader import Batch, Loader, Store
 from maskwright.datasets.samples import Sample
-from maskwright.errors import MaskwrightError, TrainingError
+from maskwright.errors import MaskwrightError
+from maskwright.evaluate.metrics import Scores, confusion
 from maskwright.models.segmenter import Segmenter
 from maskwright.models.weights import save_weights
 from maskwright.planning.decisions import Budget, ResolvedTraining
 from maskwright.training import checkpoint, distributed
-from maskwright.training.checkpoint import Progress
-from maskwright.training.clock import VALIDATIONS, Clock, fraction_done, next_validation
+from maskwright.training.checkpoint import VALIDATIONS, Clock, Progress, fraction_done, next_validation
 from maskwright.training.log import Log
 from maskwright.training.losses import Loss
-from maskwright.training.optim import Average, encoder_of, lr_factor, make_optimizer
-from maskwright.training.validation import averaged, validate, validation_samples
+from maskwright.training.optim import Average, averaged, encoder_of, lr_factor, make_optimizer
+from maskwright.training.split import validation_samples
 
 SAVE_EVERY = 60.0
 """Seconds between saved states."""
@@ -216,7 +216,9 @@ def train(
                 model, optimizer, segmenter.auxiliary, shown, progress, settings, loss_function, tell_parts
             )
             if not math.isfinite(loss):
-                raise _not_finite(loss, progress.step, batch, settings, run)
+                from maskwright.training.failures import not_finite
+
+                raise not_finite(loss, progress.step, batch.ids, settings.lr, run)
             if settings.gradient_clip:
                 torch.nn.utils.clip_grad_norm_(segmenter.parameters(), settings.gradient_clip)
             optimizer.step()
@@ -250,6 +252,25 @@ def train(
             )
 
 
+@torch.inference_mode()
+def validate(segmenter: Segmenter, store: Store, samples: Sequence[Sample], classes: int) -> Scores:
+    """Score whole prepared images; with several processes, each image is scored by one of them.
+
+    The confusion matrices of all images are added up first, so that the scores are those of the whole set and not means
+    over images (docs/architecture.md, Metrics).
+    """
+    device = next(segmenter.parameters()).device
+    matrix = np.zeros((classes, classes), np.int64)
+    segmenter.eval()
+    for sample in distributed.own_part(samples):
+        image, mask = store.get(sample)
+        image_1CHW = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32))[None].to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            logits_1KHW = segmenter(image_1CHW)
+        matrix += confusion(mask, logits_1KHW[0].argmax(0).to(torch.uint8).cpu().numpy(), classes)
+    return Scores.from_confusion(distributed.summed(matrix))
+
+
 def _gradients_within_memory(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -272,7 +293,9 @@ def _gradients_within_memory(
             bf16 = settings.precision == "bf16"
             return _gradients(model, auxiliary, batch, progress.parts, loss_function, bf16=bf16)
         except RuntimeError as error:
-            progress.parts = _more_parts(error, progress.parts, len(batch.ids))
+            from maskwright.training.failures import more_parts
+
+            progress.parts = more_parts(error, progress.parts, len(batch.ids))
         # Outside of the handler: the error holds the frames, and these the tensors that are to be freed.
         if device.type == "cuda":
             torch.cuda.empty_cache()
@@ -320,36 +343,6 @@ def _due(progress: Progress, settings: ResolvedTraining) -> bool:
     if settings.validate_every:
         return progress.step % settings.validate_every == 0
     return progress.fraction >= progress.next_validation
-
-
-def _more_parts(error: RuntimeError, parts: int, views: int) -> int:
-    """Twice the parts after running out of memory; any other error is raised again.
-
-    Torch has a class for this error on GPUs; on CPUs only the allocator's name in its text tells.
-    """
-    if not (isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)):
-        raise error
-    if parts >= views:
-        raise TrainingError(
-            "The memory does not suffice for one view at a time.",
-            remedy="Use a smaller --crop, a smaller network, or a smaller --scale.",
-        ) from None
-    if distributed.world_size() > 1:
-        raise TrainingError(
-            f"The memory does not suffice for {views // parts} views at a time.",
-            remedy=f"Start again with --accumulate {2 * parts}, which makes each batch in parts.",
-        ) from None
-    return min(2 * parts, views)
-
-
-def _not_finite(loss: float, step: int, batch: Batch, settings: ResolvedTraining, run: Path) -> TrainingError:
-    kept = f" The best weights so far are in {run}." if (run / runs.WEIGHTS).exists() else ""
-    return TrainingError(
-        f"The loss became {loss} at step {step}, on {', '.join(batch.ids)}.",
-        expected="Expected a finite number.",
-        remedy=f"Look at these images for extreme values; else lower the rate, for example --lr {settings.lr / 3:.1e}."
-        + kept,
-    )
 
 
 def _seed_of(seed: int, step: int) -> int:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
 from maskwright.errors import SettingError
+from maskwright.models.segmenter import Segmenter
 
 FLOOR = 1e-3
 """Fraction of the peak rate at which warm-up starts."""
@@ -261,3 +263,17 @@ class Average:
         for name, tensor in self.state.items():
             if not tensor.is_floating_point():
                 tensor.copy_(current[name])
+
+
+@contextmanager
+def averaged(segmenter: Segmenter, average: Average | None) -> Iterator[None]:
+    """Put the averaged weights in place of the raw ones for a while; None leaves the raw ones."""
+    if average is None:
+        yield
+        return
+    raw = {name: tensor.detach().clone() for name, tensor in segmenter.state_dict().items()}
+    segmenter.load_state_dict(average.state)
+    try:
+        yield
+    finally:
+        segmenter.load_state_dict(raw)

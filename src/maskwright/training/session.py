@@ -1,8 +1,7 @@
-"""From a data folder to a trained run, and on again after an interruption: what `maskwright train` does."""
+"""From a data folder to a trained run: what `maskwright train` does; `resuming` goes on with one."""
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -16,31 +15,30 @@ import torch
 
 from maskwright import runs
 from maskwright.augment.loader import Loader, Store, default_workers
+from maskwright.augment.store import decode_all, refuse_bad
 from maskwright.config import CACHE, Settings, load_recipe
 from maskwright.datasets.samples import Dataset, Sample
 from maskwright.errors import RunError, SettingError
-from maskwright.models.segmenter import Segmenter, best_device, make_segmenter
+from maskwright.models.segmenter import Segmenter, best_device
 from maskwright.planning.decisions import ResolvedTraining
 from maskwright.planning.fingerprint import Fingerprint, take_fingerprint
 from maskwright.planning.plan import Plan
 from maskwright.planning.rules import make_plan
+from maskwright.processes import available_cores
 from maskwright.training import checkpoint, distributed
-from maskwright.training.checkpoint import Progress
-from maskwright.training.clock import VALIDATIONS, Clock
-from maskwright.training.faults import check_same, decode_all, readable, refuse_bad, refuse_used, remember_files
+from maskwright.training.checkpoint import VALIDATIONS, Clock, Progress
 from maskwright.training.loop import Status, train
 from maskwright.training.losses import make_loss
-from maskwright.training.memory import keep_freed_memory, refuse_beyond_memory
-from maskwright.training.network import around, describe
-from maskwright.training.probe import step_seconds as measured
-from maskwright.training.record import device_name, expected_images, mirrored
-from maskwright.training.split import Say, Splits, split_dataset
-from maskwright.training.start import from_file, from_installed
-from maskwright.training.validation import refuse_unlabelled, validation_samples
+from maskwright.training.machine import device_name, keep_freed_memory, refuse_beyond_memory
+from maskwright.training.machine import step_seconds as measured
+from maskwright.training.split import Say, Splits, refuse_unlabelled, split_dataset, validation_samples
+from maskwright.training.start import around, describe, from_file, from_installed
 
 GIB = 2**30
-CONTINUED = 0.3
-"""Fraction of the peak rate with which a finished run learns on: enough to move, not enough to lose what it knows."""
+DECODING_FRACTION = 0.05
+"""Of a budget of minutes that decoding everything once may take before training."""
+DECODING_SECONDS = 30.0
+"""That it may take before training for a number of steps, or where the budget is not known yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +89,15 @@ def prepare(
             remedy="Give one of them.",
         )
     splits = split_dataset(data, settings.training, val, fold, say, max_bad)
-    store = _store(splits.training, settings)
+    store = open_store(splits.training, settings)
     device = best_device()
-    validation_store = _store(splits.validation, settings, like=store)
+    validation_store = open_store(splits.validation, settings, like=store)
     held_out = validation_store, validation_samples(splits.validation.samples)
-    samples = readable(store, splits.training.samples, max_bad, say)
+    samples = splits.training.samples
+    if max_bad:
+        bad, _ = _decoded(store, samples, DECODING_SECONDS, say)
+        refuse_bad(bad, max_bad)
+        samples = tuple(sample for sample in samples if sample.id not in bad)
     fingerprint = take_fingerprint(store, samples, splits.training.classes, str(device), held_out, say)
     refuse_unlabelled(*held_out)
     classes = len(splits.training.classes)
@@ -160,10 +162,12 @@ def start(
     Everything is decoded once before, where that is quick. Up to `max_bad` samples that cannot be read are skipped.
     """
     splits, settings = prepared.splits, prepared.plan.settings
-    bad, left = decode_all(prepared.store, splits.training.samples, prepared.plan.budget, say)
+    budget = prepared.plan.budget
+    seconds = DECODING_SECONDS if budget.steps else DECODING_FRACTION * 60 * budget.minutes
+    bad, left = _decoded(prepared.store, splits.training.samples, seconds, say)
     refuse_bad(bad, max_bad)
-    with _locked(run):
-        refuse_used(run)
+    with lock(run):
+        _refuse_used(run)
         content: dict[str, Any] = {
             "schema": runs.SCHEMA,
             "kind": "run",
@@ -171,8 +175,8 @@ def start(
             "classes": splits.training.classes.to_dict(),
             "network": prepared.network,
             "preparation": settings.to_dict()["preparation"],
-            "tta": mirrored(prepared.plan),
-            "input": expected_images(prepared.store),
+            "tta": prepared.plan.mirrored,
+            "input": prepared.store.expected_images(),
             "data": {
                 "path": str(prepared.data.resolve()),
                 "val": None if prepared.val is None else str(prepared.val.resolve()),
@@ -193,98 +197,19 @@ def start(
             "scores": {},
         }
         if distributed.rank() == 0:
-            remember_files(run, splits.training, splits.validation)
+            # Hashes of each sample's files, so that a resumed run can name what changed.
+            runs.write_json(run / runs.FILES, splits.training.sample_hashes() | splits.validation.sample_hashes())
             prepared.plan.save(run)
             # The state that it begins with, and run.json last: whatever is there can be resumed, however early a kill.
             first = Progress(next_validation=1 / VALIDATIONS, parts=prepared.plan.training.accumulate)
             checkpoint.save(run, first, prepared.segmenter)
             runs.write_json(run / runs.RUN, content)
-        return _train(run, content, prepared, Clock(started=started), show, say, resume=False, bad=bad, unverified=left)
-
-
-def resume(
-    run: Path,
-    *,
-    started: float,
-    data: Path | None = None,
-    accept_changed: bool = False,
-    say: Say = lambda text: None,
-    show: Callable[[Status], None] = lambda status: None,
-) -> Progress:
-    """Continue an interrupted run with the same data; the result is that of the uninterrupted run.
-
-    With `accept_changed`, samples may have other contents than then, repaired ones say. Raises RunError if the run is
-    finished, was not begun, or its data changed.
-    """
-    content, plan = runs.read_run(run), Plan.load(run)
-    runs.require(content, run, "scores", "network", "data.path", "data.val", "data.fingerprint")
-    with _locked(run):
-        if not checkpoint.exists(run):
-            raise RunError(
-                f"{run} cannot be resumed: it has no state in {runs.RESUME}/, which is there from the beginning.",
-                remedy="Restore it, or train anew into another folder.",
-                file=run / runs.RESUME / checkpoint.STATE,
-            )
-        if content["scores"] and checkpoint.read_state(run).get("finished"):
-            raise RunError(
-                f"{run} is finished: its budget of {plan.budget} is used up. "
-                "Nothing is left to resume; `maskwright evaluate` and `predict` use it, and "
-                f"`maskwright train --resume {run} --continue-for 30m` trains it on."
-            )
-        path = data or Path(content["data"]["path"])
-        val = None if content["data"]["val"] is None else Path(content["data"]["val"])
-        splits = split_dataset(
-            path, plan.settings.training, val, content["data"].get("fold"), say, content.get("max_bad", 0)
+        return train_prepared(
+            run, content, prepared, Clock(started=started), show, say, resume=False, bad=bad, unverified=left
         )
-        for key, part in (("fingerprint", splits.training), ("validation_fingerprint", splits.validation)):
-            known = content["data"][key]
-            if part.samples and not check_same(run, known, part, path, accept=accept_changed, say=say):
-                content["data"][key] = part.content_hash()
-        store = _store(splits.training, plan.settings)
-        prepared = Prepared(
-            data=path,
-            val=val,
-            pretrained=None,
-            weights=content.get("weights"),
-            fold=content["data"].get("fold"),
-            splits=splits,
-            store=store,
-            validation_store=_store(splits.validation, plan.settings, like=store),
-            fingerprint=Fingerprint.from_dict(plan.fingerprint),
-            plan=plan,
-            network=content["network"],
-            segmenter=make_segmenter(content["network"]).to(best_device()),
-        )
-        return _train(run, content, prepared, Clock(started=started), show, say, resume=True)
 
 
-def extend(run: Path, more: str, *, fraction: float = 1.0) -> None:
-    """Give a finished run more time, or more steps: `30m`, `2h`, `90s` or `500steps`; `resume` then trains it on.
-
-    With a `fraction`, that part of the time. The new leg starts from the last state; its rate warms up to `CONTINUED`
-    times the run's peak and falls again. Raises SettingError for another text, RunError if the run is not finished.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|steps)", more.strip())
-    if match is None or float(match[1]) <= 0 or (match[2] == "steps" and "." in match[1]):
-        raise SettingError(f"--continue-for {more!r}: expected a time such as 30m, 2h or 90s, or a number as 500steps.")
-    content, plan, state = runs.read_run(run), Plan.load(run), checkpoint.read_state(run)
-    with runs.locked(run):
-        if not state["finished"]:
-            raise RunError(
-                f"{run} is not finished.", remedy=f"Continue it first: maskwright train --resume {run}", file=run
-            )
-        if match[2] == "steps":
-            plan = plan.with_budget(steps=state["step"] + int(match[1]), reason=f"continued for {more}")
-        else:
-            minutes = state["elapsed"] / 60 + fraction * float(match[1]) * {"s": 1 / 60, "m": 1, "h": 60}[match[2]]
-            plan = plan.with_budget(minutes=minutes, reason=f"continued for {more}")
-        state |= {"finished": False, "fraction": 0.0, "first": state["step"], "peak": CONTINUED}
-        plan.save(run)
-        runs.write_json(run / runs.RUN, content | {"settings": plan.settings.to_dict()})
-        runs.write_json(run / runs.RESUME / checkpoint.STATE, state | {"next_validation": 1 / VALIDATIONS})
-
-
-def _train(
+def train_prepared(
     run: Path,
     content: dict[str, Any],
     prepared: Prepared,
@@ -367,12 +292,24 @@ def _step_seconds(channels: int, classes: int, device: torch.device, training: R
     return seconds
 
 
-def _locked(run: Path) -> AbstractContextManager[None]:
+def lock(run: Path) -> AbstractContextManager[None]:
     """The run's lock, held by the process that writes."""
     return runs.locked(run) if distributed.rank() == 0 else nullcontext()
 
 
-def _store(dataset: Dataset, settings: Settings, like: Store | None = None) -> Store:
+def _decoded(store: Store, samples: Sequence[Sample], seconds: float, say: Say) -> tuple[dict[str, str], list[Sample]]:
+    """What is wrong with samples that cannot be decoded, as far as the seconds go; and those that are left."""
+    return decode_all(store, samples, seconds=seconds, threads=min(8, available_cores()), say=say)
+
+
+def _refuse_used(run: Path) -> None:
+    """Raise RunError if another process has trained here since the folder was looked at, which takes time."""
+    if distributed.rank() == 0 and (run / runs.RUN).exists():
+        raise RunError(f"{run} holds a run already.", remedy=f"Continue it: maskwright train --resume {run}", file=run)
+
+
+def open_store(dataset: Dataset, settings: Settings, like: Store | None = None) -> Store:
+    """What reads and keeps the samples; those of validation resemble the images of the training store `like`."""
     gib = CACHE if settings.training.cache is None else settings.training.cache
     return Store(dataset, settings.preparation, gib * GIB, like)
 
@@ -383,11 +320,6 @@ def wants_folds(given: Settings, recipe: str | None) -> bool:
     return settings.training.folds is not None
 
 
-def has_folds(run: Path) -> bool:
-    """Whether a run is one of cross-validation; raises RunError if it is no run."""
-    return bool(runs.read_run(run)["kind"] == "folds")
-
-
 def default_run_folder(data: Path) -> Path:
     """A new folder `runs/<name of the data>`, numbered if it exists."""
     resolved = data.resolve()
@@ -396,5 +328,13 @@ def default_run_folder(data: Path) -> Path:
 
 
 __all__ = [
-    "Prepared", "default_run_folder", "extend", "has_folds", "make_loader", "prepare", "resume", "start", "wants_folds"
-]  # fmt: skip
+    "Prepared",
+    "default_run_folder",
+    "lock",
+    "make_loader",
+    "open_store",
+    "prepare",
+    "start",
+    "train_prepared",
+    "wants_folds",
+]

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
+from maskwright.augment.loader import Store
 from maskwright.check.precheck import refuse_errors
 from maskwright.config import SEED, VAL_FRACTION, Training
+from maskwright.datasets.classes import UNLABELLED
 from maskwright.datasets.formats import open_dataset
-from maskwright.datasets.samples import Dataset, classes_present
-from maskwright.datasets.splits import folds, hold_out, keep_every_class
+from maskwright.datasets.samples import Dataset, Sample, classes_present
+from maskwright.datasets.splits import hold_out, keep_every_class
+from maskwright.errors import DataError
 
 Say = Callable[[str], None]
 
 FEWEST = 8
 """Samples below which none is held out: one or none would be, too few to choose by, and each is wanted for training."""
+VALIDATION_IMAGES = 64
+"""Scored by a validation, spread evenly over the validation samples."""
+_COUNTED = 500
+"""Samples, up to which all masks are read to see that training shows every class; in larger sets chance does it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +72,8 @@ def split_dataset(
     if fold is not None and training.folds is not None:
         if "val" in names and "train" in names:
             left = f"; {data / 'val'} is not used{left}"
+        from maskwright.datasets.folds import folds
+
         parts, how = folds(pool.samples, training.folds, seed)
         kept = tuple(sample for number, part in enumerate(parts) if number != fold for sample in part)
         return Splits(
@@ -88,5 +99,21 @@ def split_dataset(
     return Splits(training=pool.with_samples(kept), validation=pool.with_samples(held), how=how + left)
 
 
-_COUNTED = 500
-"""Samples, up to which all masks are read to see that training shows every class; in larger sets chance does it."""
+def validation_samples(samples: Sequence[Sample]) -> list[Sample]:
+    """Choose at most `VALIDATION_IMAGES` samples, spread evenly: those that every validation looks at."""
+    ordered = sorted(samples, key=lambda sample: sample.id)
+    if len(ordered) <= VALIDATION_IMAGES:
+        return ordered
+    return [ordered[i] for i in np.linspace(0, len(ordered) - 1, VALIDATION_IMAGES).astype(int)]
+
+
+def refuse_unlabelled(store: Store, samples: Sequence[Sample]) -> None:
+    """Raise DataError if there are validation samples and none of them has a labelled pixel: none could be scored."""
+    if samples and not any((store.get(sample).mask != UNLABELLED).any() for sample in samples):
+        raise DataError(
+            f"No validation image has a labelled pixel: the masks of all {len(samples)} looked at are 255 throughout, "
+            "or listed as unlabelled.",
+            expected="Expected labelled validation images, to choose the best weights by.",
+            remedy="Label some, give others with --val, or train without validation: leave them out of the data and "
+            "give --val-fraction 0.",
+        )

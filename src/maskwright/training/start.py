@@ -18,18 +18,20 @@ from maskwright.augment.loader import Store
 from maskwright.config import SEED, Settings
 from maskwright.datasets.samples import Sample
 from maskwright.errors import SettingError
-from maskwright.models import build
-from maskwright.models.table import row_of
+from maskwright.models import build, row_of
+from maskwright.models.segmenter import Segmenter
 from maskwright.planning.decisions import HeadStart, ResolvedTraining, Weights
 from maskwright.planning.fingerprint import Fingerprint
 from maskwright.planning.plan import Plan
 from maskwright.planning.rules import classes_are_thin, first_network, working_scale
-from maskwright.training.memory import keep_freed_memory
-from maskwright.training.network import Moments, statistics
+from maskwright.training.machine import keep_freed_memory
 
 if TYPE_CHECKING:
+    from maskwright.models.pretrained import Origin
     from maskwright.planning.headstart import Pixels
 
+Moments = tuple[list[float], list[float]]
+"""Mean and standard deviation of each channel, in native values."""
 ENCODER = "lite0"
 """The encoder whose weights come with Maskwright."""
 CHANNELS = (1, 3, 4)
@@ -150,3 +152,59 @@ def from_installed(
 
 def _unfit(why: str) -> Start:
     return Start(head_start=HeadStart(encoder=ENCODER, unfit=why))
+
+
+def around(network: nn.Module, description: dict[str, Any]) -> Segmenter:
+    """A segmenter around a network that is there already, with the description's normalisation and scale."""
+    return Segmenter(network, **{name: description[name] for name in ("mean", "std", "per_image", "scale")})
+
+
+def statistics(origin: Origin, fingerprint: Fingerprint) -> Moments | None:
+    """Mean and standard deviation that weights were made with, in native values of these images; None where not known.
+
+    Published weights give them as fractions of a type's range, which floating point images do not have.
+    """
+    top = largest_value(fingerprint)
+    if origin.mean is None or (top is None and not origin.native):
+        return None
+    return origin.statistics(top or 1.0)
+
+
+def describe(
+    training: ResolvedTraining, fingerprint: Fingerprint, classes: int, moments: Moments | None = None
+) -> dict[str, Any]:
+    """The `network` of `run.json`; see `make_segmenter`. `moments` are those that pretrained weights were made with.
+
+    Raises SettingError for a normalisation by the range of a type that has none.
+    """
+    mean, std = list(fingerprint.mean), list(fingerprint.std)
+    top = largest_value(fingerprint)
+    if training.normalization in ("unit", "imagenet") and top is None:
+        raise SettingError(
+            f"normalization = {training.normalization!r} goes by the type's largest value, and "
+            f"the images are {fingerprint.dtype}.",
+            remedy="Use normalization = 'data'.",
+        )
+    if training.normalization == "unit":
+        mean, std = [0.0] * fingerprint.channels, [top or 1.0] * fingerprint.channels
+    if training.normalization == "imagenet":
+        from maskwright.models.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD
+
+        mean, std = ([(top or 1.0) * value for value in values] for values in (IMAGENET_MEAN, IMAGENET_STD))
+    if training.normalization == "weights" and moments is not None:
+        mean, std = moments
+    return {
+        "name": training.model,
+        "options": training.model_options,
+        "channels": fingerprint.channels,
+        "classes": classes,
+        "mean": mean,
+        "std": std,
+        "per_image": training.normalization == "image",
+        "scale": training.scale,
+    }
+
+
+def largest_value(fingerprint: Fingerprint) -> float | None:
+    """The largest value of the images' type; None for floats, which have no range."""
+    return {"uint8": 255.0, "uint16": 65535.0}.get(fingerprint.dtype)

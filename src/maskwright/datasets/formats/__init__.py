@@ -10,32 +10,24 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from maskwright.datasets.classes import NO_CLASSES, UNLABELLED, ClassTable, Value
 from maskwright.datasets.formats.detect import FORMATS, Listing, read_with
-from maskwright.datasets.formats.folder import child, contents, unknown
+from maskwright.datasets.formats.folder import child, unknown
 from maskwright.datasets.formats.layout import Layout, folders_in, has_table, may_be_parts
 from maskwright.datasets.formats.pairing import is_image
-from maskwright.datasets.problems import Problem, fix_command, report
-from maskwright.datasets.samples import Dataset, Sample, Source, check_files
-from maskwright.datasets.values import (
-    THREADS,
-    MaskCounts,
-    count_masks,
-    declared_nodata,
-    infer_classes,
-    mask_values,
-    merged,
-    number_objects,
-    numbered_objects,
-    two_encodings,
-    two_encodings_text,
-    without_nodata,
-)
+from maskwright.datasets.samples import Dataset, Sample, check_files
+from maskwright.datasets.sources import THREADS, Source, declared_nodata
 from maskwright.errors import ClassTableError, DataError, EmptyDataError, PairingError
-from maskwright.outputs import RECORD, holds_outputs, is_own, refuse_unfinished
+from maskwright.outputs import refuse_unfinished
+from maskwright.runs import OUTPUTS
+
+if TYPE_CHECKING:
+    from maskwright.datasets.problems import Problem
+    from maskwright.datasets.values import MaskCounts
 
 __all__ = ["FORMATS", "Layout", "divided", "find_layout", "open_dataset"]
 
@@ -68,13 +60,12 @@ def find_layout(root: Path, *, masks: bool = True, problems: list[Problem] | Non
     if layout is None and refusal is None and inner is not None:
         # An archive unpacks into a folder of its own. Plain folders are found by their names anyway.
         layout, refusal, by_names = _of_a_format(inner, masks=masks, problems=noted, plain=False)
-    refusal = refusal or unknown(root)
     # A manifest was written to say which mask is whose: however wrong, it is not guessed anew.
     listed = layout is not None and layout.format == "manifest"
     if masks and root.is_dir() and not listed and (layout is None or _is_doubtful(layout, noted)):
-        layout, noted = _inferred(root, layout, refusal, noted, certain=by_names)
+        layout, noted = _inferred(root, layout, refusal or unknown(root), noted, certain=by_names)
     if layout is None:
-        raise refusal
+        raise refusal or unknown(root)
     _refuse_predictions(layout)
     if problems is not None:
         problems += noted or []
@@ -116,7 +107,11 @@ def _only_folder(root: Path) -> Path | None:
 def _refuse_predictions(layout: Layout) -> None:
     """Raise DataError if masks are what `predict` wrote, unchanged: scores against them would say nothing."""
     folders = {sample.mask.path.parent for sample in layout.samples if isinstance(sample.mask, Source)}
-    written = {folder for folder in folders if holds_outputs(folder)}
+    written = {folder for folder in folders if (folder / OUTPUTS).exists()}
+    if not written:
+        return
+    from maskwright.outputs import is_own
+
     own = [
         sample.mask.path
         for sample in layout.samples
@@ -126,7 +121,7 @@ def _refuse_predictions(layout: Layout) -> None:
         raise DataError(
             f"{own[0]} was predicted by Maskwright, and is as it was written; so are {len(own)} of the masks.",
             expected="Expected masks that a person made or corrected.",
-            remedy=f"To take predictions as truth all the same, copy them, or delete {own[0].parent / RECORD}.",
+            remedy=f"To take predictions as truth all the same, copy them, or delete {own[0].parent / OUTPUTS}.",
             file=own[0],
         )
 
@@ -154,6 +149,8 @@ def _inferred(
     if layout is not None and (not layout.contested or len(found) < 2):
         return layout, problems
     if found and not layout and refusal.what.startswith(f"{root} holds no images"):
+        from maskwright.datasets.formats.refusals import contents
+
         refusal = EmptyDataError(f"{root} is of no known format. Found there: {contents(root)}.", file=root)
     way_out = words.proposal(root, found) or words.by_hand(root)
     raise type(refusal)(
@@ -220,34 +217,16 @@ def open_dataset(
         table = own if classes is None else own.agreeing_with(classes, source)
         notes.append(f"{source} declares {len(table)} classes: {table.describe()}")
     elif masks and classes is None:
-        counts = count_masks(_masks(found))
-        _refuse_two_encodings(counts, found, Path(path))
-        nodata = declared_nodata(_masks(found))
-        values, ignored, told = without_nodata(merged(counts), nodata)
-        notes += [told] if told else []
-        beside = table_beside(found, Path(path), values)
-        if beside is not None:
-            table = beside[0]
-            notes.append(f"{beside[1]} declares {len(table)} classes: {table.describe()}")
-        else:
-            if number_objects(counts):
-                raise numbered_objects(values, found.masks_folder, found.table_place, Path(path))
-            table, note = infer_classes(
-                values,
-                found.masks_folder,
-                found.table_place,
-                Path(path),
-                unlabelled_255=found.unlabelled_255,
-                nodata=bool(ignored),
-            )
-            notes.append(note)
-        table = replace(table, unlabelled=(*table.unlabelled, *(v for v in ignored if not table.declares(v))))
+        table, told = _undeclared(found, Path(path))
+        notes += told
     elif masks and classes is not None:
         _check_binary(found, classes)
         notes.append(f"masks are read by the run's classes: {classes.describe()}")
     if masks and table is not None and found.classes is None:
         problem = found.contradiction(table)
         if problem is not None:
+            from maskwright.datasets.problems import report
+
             report(None, problem, ClassTableError)
     return Dataset(
         root=Path(path),
@@ -283,12 +262,45 @@ def _declared(found: Layout, path: Path) -> tuple[ClassTable | None, str]:
     return found.classes, f"{path} ({found.format})"
 
 
+def _undeclared(found: Layout, path: Path) -> tuple[ClassTable, list[str]]:
+    """The class table of a data set that declares none: another tool's beside it, or what all values suggest; notes."""
+    from maskwright.datasets.values import clear_classes, count_masks, merged, number_objects, without_nodata
+
+    counts = count_masks(_masks(found))
+    _refuse_two_encodings(counts, found, path)
+    values, ignored, told = without_nodata(merged(counts), declared_nodata(_masks(found)))
+    notes = [told] if told else []
+    beside = table_beside(found, path, values)
+    if beside is not None:
+        table = beside[0]
+        notes.append(f"{beside[1]} declares {len(table)} classes: {table.describe()}")
+    else:
+        folder, place, unlabelled_255 = found.masks_folder, found.table_place, found.unlabelled_255
+        if number_objects(counts):
+            from maskwright.datasets.proposals import numbered_objects
+
+            raise numbered_objects(values, folder, place, path)
+        clear = None if ignored else clear_classes(values, folder, place, unlabelled_255=unlabelled_255)
+        if clear is None:
+            from maskwright.datasets.proposals import infer_classes
+
+            clear = infer_classes(values, folder, place, path, unlabelled_255=unlabelled_255, nodata=bool(ignored))
+        table, note = clear
+        notes.append(note)
+    return replace(table, unlabelled=(*table.unlabelled, *(v for v in ignored if not table.declares(v)))), notes
+
+
 def _refuse_two_encodings(counts: Sequence[MaskCounts], found: Layout, root: Path) -> None:
     """Refuse a set in which some masks say 255 for what others call 1."""
     if found.unlabelled_255:
         return
+    from maskwright.datasets.values import two_encodings
+
     highest, ones = two_encodings(counts)
     if highest:
+        from maskwright.datasets.problems import fix_command
+        from maskwright.datasets.proposals import two_encodings_text
+
         raise ClassTableError(
             two_encodings_text(found.masks_folder, highest, ones),
             expected="Expected one value for the class; as they are, 255 would be unlabelled.",
@@ -318,6 +330,8 @@ def _check_binary(found: Layout, run: ClassTable) -> None:
     decided = run.claims(UNLABELLED) or UNLABELLED in run.unlabelled
     if decided or found.unlabelled_255:
         return
+    from maskwright.datasets.values import mask_values
+
     some = np.unique(np.linspace(0, len(masks) - 1, _MASKS_JUDGED).astype(int))
     if set(mask_values([masks[index] for index in some])) == {0, 255} == set(mask_values(masks)):
         raise ClassTableError(

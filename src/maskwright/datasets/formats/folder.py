@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING
 
 from maskwright.datasets.classes import CLASSES_FILE
 from maskwright.datasets.formats.layout import SPLITS, Layout, counted, folders_in, found, is_labels, not_read
@@ -32,13 +32,14 @@ from maskwright.datasets.formats.pairing import (
     is_image,
     matched,
     paired_samples,
-    pairs_within,
     stem_of,
     suffixes,
 )
-from maskwright.datasets.problems import Problem
 from maskwright.datasets.samples import Sample, Source
-from maskwright.errors import ClassTableError, DataError, EmptyDataError, PairingError, UnreadableFileError, listed
+from maskwright.errors import ClassTableError, DataError, EmptyDataError, PairingError, UnreadableFileError
+
+if TYPE_CHECKING:
+    from maskwright.datasets.problems import Problem
 
 IMAGES = ("images", "image", "imgs", "img")
 MASKS = (
@@ -94,11 +95,11 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
             notes.append(f"{home} has no masks or labels folder: its images are left out")
             continue
         if read_part is None:
-            _no_masks(part.home)
+            raise _without_masks(part.home)
         samples += read_part[0]
         notes += read_part[1] + _unusual(part)
     if masks and not samples and not problems:
-        _no_masks(parts[0].home)
+        raise _without_masks(parts[0].home)
     truths = [part.masks for part in parts if part.masks is not None]
     if masks and len({is_labels(truth) for truth in truths}) > 1:
         both = ", ".join(str(part.masks) for part in parts)
@@ -118,12 +119,14 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
 
 def unknown(root: Path) -> DataError:
     """The error for a place that no reader knows."""
+    from maskwright.datasets.formats.refusals import contents, tree
+
     if not root.exists():
-        return DataError(f"{root} does not exist. Expected a folder like this:\n\n{_tree(root)}")
+        return DataError(f"{root} does not exist. Expected a folder like this:\n\n{tree(root)}")
     if not root.is_dir():
         return DataError(
             f"{root} is a file. Expected a folder like this, or a manifest (.csv), a list (.txt), annotations (.json, "
-            f".xml), or a TIFF stack beside its labels:\n\n{_tree(root.with_suffix(''))}"
+            f".xml), or a TIFF stack beside its labels:\n\n{tree(root.with_suffix(''))}"
         )
     text = f"{root} holds no images with masks that Maskwright recognises. Found there: {contents(root)}.\n"
     parent = root.parent
@@ -131,7 +134,7 @@ def unknown(root: Path) -> DataError:
         text += f"Did you mean {parent}?\n"
     return EmptyDataError(
         f"{text}Expected this layout, or the same within train, val and test folders, or that of a published data set "
-        f"(see docs/data.md):\n\n{_tree(root)}"
+        f"(see docs/data.md):\n\n{tree(root)}"
     )
 
 
@@ -233,6 +236,8 @@ def _side_by_side(root: Path, *, masks: bool) -> list[_Part]:
     ]
     if not masks:
         return parts if not any(map(is_image, root.iterdir())) else []
+    from maskwright.datasets.formats.beside import pairs_within
+
     parts = [part for part in parts if pairs_within(part.images, [])]
     # A figure and its mask at the top of a repository are no data set where folders below hold more images.
     within = None if parts else pairs_within(root, [])
@@ -284,6 +289,8 @@ def _read_part(part: _Part, *, masks: bool, problems: list[Problem] | None) -> t
     """Pair the files of one folder of images; None where masks are wanted and there are none."""
     truth: dict[str, Path] = {}
     if masks and part.masks is None:
+        from maskwright.datasets.formats.beside import pairs_within
+
         within = pairs_within(part.images, problems)
         if within is None:
             return None
@@ -309,6 +316,8 @@ def _read_part(part: _Part, *, masks: bool, problems: list[Problem] | None) -> t
 
 def _masks_beside(folder: Path) -> set[Path]:
     """Masks that lie with their images in a folder, by their names."""
+    from maskwright.datasets.formats.beside import pairs_within
+
     try:
         within = pairs_within(folder, [])
     except DataError:  # unclear which of them are masks
@@ -376,23 +385,7 @@ def _table(root: Path, parts: Sequence[Path]) -> Path | None:
     return tables[0] if tables else None
 
 
-def _no_masks(folder: Path) -> NoReturn:
-    raise PairingError(
-        f"{folder} has images and no masks. Found there: {contents(folder)}. Expected a folder masks or labels beside "
-        f"images:\n\n{_tree(folder)}"
-    )
+def _without_masks(folder: Path) -> PairingError:
+    from maskwright.datasets.formats.refusals import no_masks
 
-
-def contents(folder: Path) -> str:
-    """The names in a folder, for a message."""
-    names = [f"{path.name}{'/' if path.is_dir() else ''}" for path in sorted(folder.iterdir())]
-    return listed([name for name in names if not name.startswith(".")]) or "nothing"
-
-
-def _tree(root: Path) -> str:
-    return (
-        f"{root}\n"
-        "├── images/        a.png, b.png, ...\n"
-        "├── masks/         a.png, b.png, ...   (or labels/)\n"
-        "└── classes.toml   optional: names and values of the classes\n"
-    )
+    return no_masks(folder)

@@ -6,13 +6,16 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable
-from maskwright.datasets.problems import Problem
 from maskwright.datasets.samples import Sample
 from maskwright.datasets.sources import Source
 from maskwright.errors import listed
 from maskwright.imaging.images import ARRAY_SUFFIXES, IMAGE_SUFFIXES
+
+if TYPE_CHECKING:
+    from maskwright.datasets.problems import Problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +52,8 @@ class Layout:
         name = next((item.name for item in table.classes if UNLABELLED in item.values), None)
         if name is None or not self.unlabelled_255:
             return None
+        from maskwright.datasets.problems import Problem
+
         file = self.table or self.table_place
         return Problem(
             level="error",

@@ -16,8 +16,7 @@ from dataclasses import replace
 from maskwright.datasets.formats.layout import Layout, counted, may_be_parts
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.samples import Sample, Source
-from maskwright.datasets.sources import Window
-from maskwright.datasets.values import THREADS
+from maskwright.datasets.sources import THREADS, Window
 from maskwright.errors import PairingError, TooLargeError, UnreadableFileError, listed
 from maskwright.imaging.images import ARRAY_SUFFIXES, pictures_in, split_suffix
 from maskwright.imaging.memory import require_room

@@ -9,8 +9,8 @@ from collections.abc import Collection
 from typing import Any
 
 from maskwright.errors import ModelError
+from maskwright.models import PUBLISHED_WIDTH, TIMM_PREFIX, Row
 from maskwright.models.encoders.encoder import Encoder
-from maskwright.models.table import PUBLISHED_WIDTH, TIMM_PREFIX, Row
 
 __all__ = ["ENCODERS", "FULLY_CONNECTED", "PUBLISHED_WIDTH", "TIMM_PREFIX", "Encoder", "build_encoder"]
 

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from maskwright.errors import ModelError
+from maskwright.models import TIMM_PREFIX
 from maskwright.models.encoders.encoder import Encoder
-from maskwright.models.table import TIMM_PREFIX
 
 
 class TimmEncoder(Encoder):
