@@ -129,7 +129,7 @@ def run(home: Path, words: list[str], *, kill_after: float | None = None, number
             except subprocess.TimeoutExpired:
                 children = psutil.Process(process.pid).children(recursive=True)
                 process.send_signal(number)
-        said, _ = process.communicate(timeout=300)
+        _, said = process.communicate(timeout=300)
         errors.seek(0)
         said = (said or "") + errors.read()
     _, alive = psutil.wait_procs(children, timeout=10)
