@@ -199,8 +199,8 @@ def written_aside(out: Path, asked: Mapping[str, Any]) -> Iterator[Path]:
         for path in list(aside.rglob(".*")):
             if is_temporary(path.name):
                 path.unlink(missing_ok=True)
-        write_json(aside / UNFINISHED, dict(asked))
         try:
+            write_json(aside / UNFINISHED, dict(asked))
             yield aside
         except Exception:
             _clear(aside)
