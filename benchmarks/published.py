@@ -1,12 +1,15 @@
 """Layouts in the manner of published data sets, each tried as a newcomer would: what is read, after how many commands.
 
-    python benchmarks/published.py [--only NAME ...] [--keep FOLDER] [--json FILE]
+    python benchmarks/published.py [--only NAME ...] [--keep FOLDER] [--json FILE] [--datumaro PYTHON]
 
 Each function of `layouts/` writes tiny pictures of our own into the folders, names and file types that a published set
 has (its name stands in the docstring), and returns the truth. Then the folder is opened. Where Maskwright refuses it,
 the command that its message proposes first (`maskwright adopt ...` or `maskwright check ... --fix ...`) is run once as
 it stands there, and nothing else. All images must be there, with their pixels and the right class in every pixel; class
 indices may be in any one order. A row a layout; exit status 1 if any is not read, or read wrong.
+
+With `--datumaro`, the last column is what Datumaro detects in the same folders (`peers/datumaro_detect.py`); PYTHON is
+that of an environment in which it is installed.
 """
 
 from __future__ import annotations
@@ -121,23 +124,36 @@ def tried(write: Writer, home: Path) -> tuple[str, str]:
         return "not", f"after `{shown}`: {' '.join(str(error).split())[:300]}"
 
 
+def detected(python: Path, chosen: list[Writer]) -> dict[str, str]:
+    """What Datumaro's format detection says of each layout, as it is written: formats, "none", or an error."""
+    script = Path(__file__).parent / "peers" / "datumaro_detect.py"
+    with tempfile.TemporaryDirectory() as place:
+        for write in chosen:
+            write(Path(place) / write.__name__)
+        done = subprocess.run([python, script, place], capture_output=True, text=True, check=True)
+    return {name: ", ".join(formats) or "none" for name, formats in json.loads(done.stdout).items()}
+
+
 def main() -> int:
     """Try all layouts, print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", help="names of layouts")
     parser.add_argument("--keep", type=Path, help="write the layouts here, and keep them")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--datumaro", type=Path, metavar="PYTHON", help="of an environment that has Datumaro")
     options = parser.parse_args()
     rows: list[dict[str, str]] = []
+    chosen = [write for write in layouts() if not options.only or write.__name__ in options.only]
+    other = detected(options.datumaro, chosen) if options.datumaro else {}
     with tempfile.TemporaryDirectory() as place:
         home = options.keep or Path(place)
-        for write in layouts():
-            if options.only and write.__name__ not in options.only:
-                continue
+        for write in chosen:
             how, wrong = tried(write, home)
             rows.append({"layout": write.__name__, "read": how, "wrong": wrong})
+            if other:
+                rows[-1]["datumaro"] = other[write.__name__]
             word = "right" if not wrong else "not read" if how == "not" else "WRONG"
-            print(f"{word:8}  {write.__name__:16} {how:32} {wrong}", flush=True)
+            print(f"{word:8}  {write.__name__:20} {how:40} {wrong}{other.get(write.__name__, '')}", flush=True)
     right = sum(not row["wrong"] for row in rows)
     at_once = sum(not row["wrong"] and row["read"] == "at once" for row in rows)
     print(f"{right} of {len(rows)} read right, {at_once} of them at once")

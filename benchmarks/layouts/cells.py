@@ -210,9 +210,12 @@ def monuseg(root: Path) -> Truth:
         image, mask = scene(index)
         mask[:] = 0
         mask[10:30, 12:40] = 1
+        mask[10:20, 12:20] = 0
         stem = f"TCGA-{('18', '21', '38', '49')[index]}-5592-01Z-00-DX1"
         put(root / f"MoNuSeg 2018 Training Data/Tissue Images/{stem}.tif", image)
-        corners = "".join(f'<Vertex X="{x}" Y="{y}" Z="0"/>' for x, y in ((12, 10), (40, 10), (40, 30), (12, 30)))
+        corners = "".join(
+            f'<Vertex X="{x}" Y="{y}" Z="0"/>' for x, y in ((20, 10), (40, 10), (40, 30), (12, 30), (12, 20), (20, 20))
+        )
         content = (
             '<?xml version="1.0"?><Annotations MicronsPerPixel="0.252"><Annotation Id="1" Name="" ReadOnly="0" '
             'Type="4" LineColor="255"><Attributes><Attribute Name="Description" Id="0" Value=""/></Attributes>'

@@ -89,7 +89,8 @@ def diagnose(labels: Labels, scanned: ScanResult) -> Diagnosis | None:
         return Diagnosis(
             cause="jpeg",
             text="it is a JPEG, whose compression changes values",
-            remedy="Export the mask again as PNG, from what it was drawn in; saving the JPEG as PNG changes nothing.",
+            remedy="Export the mask again as PNG, from what it was drawn in; saving the JPEG as PNG changes nothing"
+            + ("; check --fix takes the nearer class." if _gap(integers) >= 32 else "."),
             pixels=pixels,
             certain=_gap(integers) >= 32,
         )

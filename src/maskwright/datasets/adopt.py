@@ -180,7 +180,7 @@ def _csv(
     writer.writerow(header + ["split"] * splits + ["group"] * groups)
     for sample in samples:
         assert sample.mask is not None
-        row = [_place(sample.image.path, home), *_cells(sample.mask, len(layers), home)]
+        row = ["|".join(_place(path, home) for path in sample.image.files), *_cells(sample.mask, len(layers), home)]
         others = dict(raters.get(sample.image.path, ()))
         row += [_place(others[name], home) if name in others else "" for name in observers]
         writer.writerow(row + [sample.split or ""] * splits + [sample.group or ""] * groups)

@@ -6,10 +6,12 @@ not the suffix. EXIF orientation is applied everywhere, to masks too.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -22,11 +24,12 @@ ARRAY_SUFFIXES = frozenset({".npy", ".npz", ".mat", ".h5", ".hdf5", ".nii", ".ni
 IMAGE_SUFFIXES = ARRAY_SUFFIXES | frozenset(
     {
         ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".ome.tif", ".ome.tiff", ".bmp", ".webp", ".jp2", ".j2k", ".dcm",
-        ".gif", ".ppm", ".pgm", ".pbm", ".pnm",
+        ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".ppm.gz", ".pgm.gz",
     }
 )  # fmt: skip
 """Suffixes of image files, in lower case."""
 
+_PACKED = (".ppm.gz", ".pgm.gz")
 _DOUBLE = tuple(suffix for suffix in IMAGE_SUFFIXES if suffix.count(".") > 1)
 
 
@@ -203,7 +206,7 @@ def crop(pixels: np.ndarray, path: Path, window: Window) -> np.ndarray:
 
 
 def _header(path: Path, page: int | None) -> Header:
-    with _explained(path), path.open("rb") as file:
+    with _explained(path), _opened(path) as file:
         kind = _kind(path, file.read(_START))
         # Decoders of the rarer formats are imported when a file is of them: most data sets never need theirs.
         if kind == "tiff":
@@ -248,7 +251,7 @@ def display(pixels: np.ndarray) -> np.ndarray:
 def _decoded(path: Path, page: int | None, window: Window | None, *, indices: bool) -> Raster:
     """Pixels as seen: after EXIF orientation, and cut to the window."""
     with _explained(path):
-        with path.open("rb") as file:
+        with _opened(path) as file:
             kind = _kind(path, file.read(_START))
             file.seek(0)
             if kind not in ("tiff", "dicom", *ARRAYS):
@@ -276,6 +279,20 @@ def _decoded(path: Path, page: int | None, window: Window | None, *, indices: bo
             raster = decode(content, kind, indices=indices)
         raster = raster.oriented()
         return raster if window is None else raster.cut(window)
+
+
+def _opened(path: Path) -> BinaryIO:
+    """A file to read from; a packed picture (`.ppm.gz`) is unpacked, as far as there is room."""
+    if not path.name.lower().endswith(_PACKED):
+        return path.open("rb")
+    import gzip
+
+    content = bytearray()
+    with gzip.open(path) as packed:
+        while part := packed.read(2**22):
+            content += part
+            require_room(len(content))
+    return io.BytesIO(bytes(content))
 
 
 def _kind(path: Path, start: bytes) -> str:

@@ -14,7 +14,7 @@ from maskwright.datasets.formats import find_layout, naming, open_dataset
 from maskwright.datasets.formats.infer import readings
 from maskwright.datasets.formats.reading import Reading, pattern
 from maskwright.datasets.problems import Problem
-from maskwright.errors import DataError, EmptyDataError, PairingError, SizeMismatchError
+from maskwright.errors import DataError, EmptyDataError, PairingError, SizeMismatchError, UnreadableFileError
 
 
 def scene(seed: int, classes: int = 2) -> tuple[np.ndarray, np.ndarray]:
@@ -344,3 +344,54 @@ def test_the_other_observer_is_kept(tmp_path: Path) -> None:
     assert sample.mask.path.name == "I_0_2ndHO.png"
     ((name, other),) = layout.raters[sample.id]
     assert (name, other.path.name) == ("1stHO", "I_0_1stHO.png")
+
+
+def test_bands_in_folders_of_their_own_are_channels(tmp_path: Path) -> None:
+    """38-Cloud: the bands of a patch in train_red, train_green, ...; also as a manifest writes them."""
+    for index in range(4):
+        image, mask = scene(index)
+        for band, name in enumerate(("red", "green", "nir")):
+            put(tmp_path / f"set/train_{name}/{name}_patch_{index}.tif", image[..., band])
+        put_binary(tmp_path / f"set/train_gt/gt_patch_{index}.tif", mask)
+    data = open_dataset(tmp_path)
+    assert (data.read(data.samples[2]).image == scene(2)[0]).all()
+    adopt(tmp_path, 1, tmp_path / "adopted")
+    again = open_dataset(tmp_path / "adopted")
+    assert (again.read(again.samples[2]).image == scene(2)[0]).all()
+
+
+def test_the_full_ade20k_has_classes_in_two_bands(tmp_path: Path) -> None:
+    home = tmp_path / "images/training/a/abbey"
+    for index in range(2):
+        image, mask = scene(index, 3)
+        number = np.array([0, 447, 2978])[mask]
+        instance = np.random.default_rng(index).integers(0, 9, mask.shape)
+        put(home / f"ADE_train_{index:08}.jpg", image)
+        put(
+            home / f"ADE_train_{index:08}_seg.png",
+            np.stack([number // 256 * 10, number % 256, instance], 2).astype(np.uint8),
+        )
+        (home / f"ADE_train_{index:08}_atr.txt").write_text("001 # 0 # 0 # wall # wall # \n")
+    layout = find_layout(tmp_path)
+    assert layout.format == "ADE20K (full)"
+    assert layout.samples[0].mask is not None
+    assert set(np.unique(layout.samples[0].mask.read_mask())) == {0, 447, 2978}
+
+
+def test_packed_pictures_are_read(tmp_path: Path) -> None:
+    import gzip
+    import io
+
+    for index in range(3):
+        for name, pixels in zip(("pic/im{}", "labels-ah/im{}.ah"), scene(index), strict=True):
+            path, content = tmp_path / f"{name.format(index)}.ppm.gz", io.BytesIO()
+            path.parent.mkdir(exist_ok=True)
+            whole = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None] * np.uint8(255), 3, 2)
+            PillowImage.fromarray(whole).save(content, "PPM")
+            path.write_bytes(gzip.compress(content.getvalue()))
+    data = open_dataset(tmp_path)
+    assert (data.read(data.samples[1]).mask == scene(1)[1]).all()
+    first = data.samples[0].image.path
+    first.write_bytes(first.read_bytes()[:-20])
+    with pytest.raises(UnreadableFileError, match=r"im0.ppm.gz cannot be read"):
+        data.samples[0].image.read_image()

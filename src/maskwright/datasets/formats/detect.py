@@ -135,6 +135,7 @@ FORMATS: tuple[Format, ...] = (
     # Annotation files name their images: whoever wrote one meant it, whatever folders lie beside it.
     Format("drawn.coco", lambda listing: listing.has(".json", depth=1)),
     Format("drawn.cvat", lambda listing: listing.has(".xml")),
+    Format("drawn.imagescope", lambda listing: listing.has(".xml", depth=2)),
     Format("drawn.supervisely", _supervisely),
     Format("drawn.labelme", lambda listing: listing.has(".json", depth=1)),
     Format("drawn.yolo", _yolo),
@@ -144,6 +145,7 @@ FORMATS: tuple[Format, ...] = (
     Format("cityscapes", _cityscapes),
     Format("voc", _voc),
     Format("ade20k", _ade20k),
+    Format("ade20k_full", _ade20k),
     Format("camvid", _camvid),
     # One sample from several files, which the folder would take for as many images.
     Format("objects", _objects),

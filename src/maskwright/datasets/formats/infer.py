@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from maskwright.datasets.formats.bands import Bands
 from maskwright.datasets.formats.both import readings_of_both
 from maskwright.datasets.formats.layering import Found, layered, layers
 from maskwright.datasets.formats.listed_splits import with_listed_splits
@@ -35,6 +36,7 @@ from maskwright.datasets.formats.pairing import names_of
 from maskwright.datasets.formats.reading import Reading, paths_of, pattern, relative
 from maskwright.datasets.formats.rules import Rule, by_rank, gathered, image_rank, raters, says_the_same
 from maskwright.datasets.formats.several import Layered
+from maskwright.datasets.formats.spectral import bands_of
 from maskwright.datasets.samples import Sample, Source
 from maskwright.errors import listed
 
@@ -85,6 +87,9 @@ def _alternatives(rules: Sequence[Rule], root: Path) -> list[Reading]:
     """Readings, best first."""
     if not rules:
         return []
+    bands = bands_of(rules)
+    if bands:
+        return [_of_bands(rules, bands, root)]
     kinds: defaultdict[frozenset[int], list[Rule]] = defaultdict(list)
     for rule in rules:
         kinds[frozenset(id(match.images) for match in rule.matches)].append(rule)
@@ -96,6 +101,19 @@ def _alternatives(rules: Sequence[Rule], root: Path) -> list[Reading]:
         found += _of_one_kind(group, root)
     # Of copies of the images, those without loss come first.
     return sorted(found, key=lambda reading: reading.lossy) if len(best) > 1 else found
+
+
+def _of_bands(rules: Sequence[Rule], bands: Mapping[Path, tuple[Path, ...]], root: Path) -> Reading:
+    """The reading of images whose bands are files."""
+    first = next(rule for rule in rules if next(iter(bands.values()))[0] in rule.pairs)
+    reading = _reading(first, root)
+    samples = tuple(
+        replace(sample, image=Bands(path=paths[0], bands=paths))
+        for sample in reading.samples
+        if sample.mask is not None and (paths := bands[sample.mask.path])
+    )
+    count = len(next(iter(bands.values())))
+    return replace(reading, samples=samples, what=f"{reading.what}, and {count - 1} more bands in files of their own")
 
 
 def _joined(kinds: Mapping[frozenset[int], list[Rule]]) -> defaultdict[frozenset[int], list[Rule]]:

@@ -9,6 +9,8 @@
     image,mask:crack,mask:lane          a mask for each class instead; where they overlap, the later column is on top
     a.jpg,a_CRACK.png,a_1.png|a_2.png   several masks in a cell are objects of one class, set apart by |
 
+    a_red.tif|a_nir.tif,a.png           several images in a cell are the bands of one, in this order
+
     image,mask,rater:second             masks of another observer: `check` says how well they agree
 
 Paths are relative to the CSV file. Columns are told by their names, in any order and case, separated by commas,
@@ -23,6 +25,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from maskwright.datasets.classes import ClassTable, LabelClass
+from maskwright.datasets.formats.bands import Bands
 from maskwright.datasets.formats.layout import SPLITS, Layout, found, is_labels, split_named, table_in
 from maskwright.datasets.formats.pairing import names_of
 from maskwright.datasets.formats.several import Layered
@@ -211,7 +214,9 @@ def _sources(
         missing = next((place for place in places if not place.is_file()), None)
         if places and missing is None:
             one = Source(path=places[0])
-            several = Layered(path=places[0], paths=tuple(places), numbers=(1,) * len(places))
+            several: Source = Layered(path=places[0], paths=tuple(places), numbers=(1,) * len(places))
+            if column == "image":
+                several = Bands(path=places[0], bands=tuple(places))
             sources[column] = one if len(places) == 1 else several
             continue
         _report_missing(path, number, column, missing, problems)

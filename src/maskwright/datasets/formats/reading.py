@@ -98,17 +98,29 @@ def by_hand(root: Path) -> str:
 
 def shown(root: Path, sample: Sample) -> str:
     """An image and its masks, as paths below the root."""
-    masks = [relative(root, path) for path in paths_of(sample)[1:]]
-    return f"{relative(root, sample.image.path)} with {listed(masks, 4)}"
+    images, masks = (
+        [relative(root, path) for path in part.files] for part in (sample.image, sample.mask) if part is not None
+    )
+    return f"{listed(images, 4)} with {listed(masks, 4)}"
 
 
 def pattern(root: Path, series: Series) -> str:
-    """The files of a series as one pattern below the root."""
+    """The files of a series as one pattern below the root, folder by folder."""
     paths = [relative(root, path) for _, _, path in series.files]
     if len(paths) == 1:
         return paths[0]
-    start = _common(paths)
-    end = _common([path[len(start) :][::-1] for path in paths])[::-1]
+    parts = [path.split("/") for path in paths]
+    if len({len(part) for part in parts}) > 1:
+        return _starred(paths)
+    return "/".join(_starred(names) for names in zip(*parts, strict=True))
+
+
+def _starred(names: Sequence[str]) -> str:
+    """What names begin and end with alike, and a star for what lies between."""
+    if len(set(names)) == 1:
+        return names[0]
+    start = _common(names)
+    end = _common([name[len(start) :][::-1] for name in names])[::-1]
     # Digits that happen to be the same in all are part of the number.
     return f"{start.rstrip('0123456789')}*{end.lstrip('0123456789')}"
 
@@ -139,6 +151,6 @@ def _quoted(path: Path) -> str:
 
 
 def paths_of(sample: Sample) -> list[Path]:
-    """The files of a sample: its image, and its masks."""
+    """The files of a sample: those of its image, and those of its mask."""
     assert sample.mask is not None
-    return [sample.image.path, *sample.mask.files]
+    return [*sample.image.files, *sample.mask.files]
