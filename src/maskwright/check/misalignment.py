@@ -200,7 +200,7 @@ def _mismatch(sample: Sample, picture: Picture, path: Path, shape: tuple[int, in
     elif shape == picture.shape[::-1]:
         text += " Height and width are swapped."
     elif what == "mask" and is_reduced(picture.shape, shape):
-        text += f" The mask is smaller by one factor, {picture.shape[0] / shape[0]:.3g}."
+        text += f" The mask is the image's size times {shape[0] / picture.shape[0]:.3g}: one of the two was resized."
         remedy = "Export the mask again at the image's size; check --fix enlarges it (nearest neighbour)."
     elif len(factors) == 1:
         text += f" The {what} is the image's size times {factors.pop():g}: one of the two was resized."
