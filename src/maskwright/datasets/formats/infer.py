@@ -80,7 +80,8 @@ def _series(files: Sequence[Named], root: Path) -> tuple[list[Series], dict[int,
     for one in series:
         words[looks[id(one)].masklike] |= set(one.words)
     shared = words[True] & words[False]
-    return seen(frozenset(shared)) if shared else (series, looks)
+    # One series of images and one of masks are divided by nothing.
+    return seen(frozenset(shared)) if shared and len(series) > 2 else (series, looks)
 
 
 def _alternatives(rules: Sequence[Rule], root: Path) -> list[Reading]:

@@ -28,13 +28,14 @@ def with_listed_splits(reading: Reading, root: Path) -> Reading:
     """
     if any(sample.split is not None for sample in reading.samples):
         return reading
+    lists = list(_lists(root))
     by_name: dict[str, list[Sample]] = {}
-    for sample in reading.samples:
+    for sample in reading.samples if lists else ():
         for name in {stem_of(sample.image.path), *((sample.group or "").rsplit("/", 1)[-1:])} - {""}:
             by_name.setdefault(name, []).append(sample)
     splits: dict[str, str] = {}
     used: list[str] = []
-    for path, split in _lists(root):
+    for path, split in lists:
         named = [sample for line in _lines(path) for sample in by_name.get(line, ())]
         if not named:
             continue
