@@ -152,7 +152,7 @@ def tab(browser: Any) -> Iterator[Callable[..., Tab]]:
             )
             contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(45_000)
         page.on("pageerror", lambda error: errors.append(error))
         page.on("console", lambda said: errors.append(said.text) if "Content Security" in said.text else None)
         page.goto(address)
@@ -178,7 +178,7 @@ class Tab:
             f"async () => {{ const {{ app }} = await import('/static/main.js'); return {what}; }}"
         )
 
-    def wait_for(self, what: str, seconds: float = 20) -> None:
+    def wait_for(self, what: str, seconds: float = 60) -> None:
         until = time.monotonic() + seconds
         while not self.ask(f"Boolean({what})"):
             assert time.monotonic() < until, f"the page does not come to: {what}"

@@ -60,7 +60,7 @@ def test_train_accept_export(folder: Path, tab: Callable[..., Any], labelling: L
         page.press("2")  # labelling goes on
         page.drag((2, 2), (2, 2))
         page.saved()
-        page.wait_for("app.project.suggester === 'round-1' && app.editor.suggestion", seconds=120)
+        page.wait_for("app.project.suggester === 'round-1' && app.editor.suggestion", seconds=200)
         page.page.get_by_role("cell", name="1", exact=True).wait_for()
         page.press("a")
         page.button("Accept all")
