@@ -13,6 +13,7 @@ import tifffile
 from PIL import Image
 
 from maskwright.check.audit import CACHE, PAGE, RESULT, check
+from maskwright.check.place import OWNER
 from maskwright.config import Settings, Training
 from maskwright.errors import MaskwrightError
 from maskwright.training import session
@@ -163,7 +164,7 @@ def test_check_and_plan_go_by_the_same_rules(discs: Path, tmp_path: Path, name: 
         assert result["errors"] == found.errors
         assert all(problem.what and problem.remedy for problem in found.problems)
         assert "<html" in (tmp_path / "out" / PAGE).read_text()
-    assert {path.name for path in (tmp_path / "out").iterdir()} <= {PAGE, RESULT, CACHE, ".lock"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} <= {PAGE, RESULT, CACHE, OWNER, ".lock"}
     if name in REFUSED:
         with pytest.raises(MaskwrightError):
             session.prepare(discs, Settings(training=TINY))
