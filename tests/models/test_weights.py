@@ -227,7 +227,7 @@ def test_a_run_s_weights_bring_its_statistics(tmp_path: Path) -> None:
         mean=(100.0, 3.5),
         std=(20.0, 0.25),
         native=True,
-        description="weights of an earlier run, and the mean and deviation of its images",
+        description="weights of an earlier run, and the mean and standard deviation of its images",
     )
     assert origin.statistics(255.0) == ([100.0, 3.5], [20.0, 0.25])
     (tmp_path / "run.json").write_text('{"network": {"per_image": false}}')

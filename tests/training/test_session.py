@@ -167,14 +167,18 @@ def test_a_run_killed_in_its_first_minute_has_one_remedy(
     for pretrained in (None, tmp_path / "source"):
         whole, killed = tmp_path / f"whole {pretrained is None}", tmp_path / f"killed {pretrained is None}"
         session.start(whole, session.prepare(discs, few, pretrained=pretrained), started=time.monotonic())
-        for place in ("session.remember_files", "checkpoint.save", "session._train"):  # the last before the first step
+        for place in (
+            "session.remember_files",
+            "checkpoint.save",
+            "session.train_prepared",
+        ):  # the last before the first step
             with monkeypatch.context() as patch:
                 patch.setattr(f"maskwright.training.{place}", killing)
                 prepared = session.prepare(discs, few, pretrained=pretrained)
                 with pytest.raises(KeyboardInterrupt):
                     session.start(killed, prepared, started=time.monotonic())
             # Before run.json nothing is begun, and the folder can be used; from then on, the run goes on.
-            assert runs.holds_only_beginnings(killed) == (place != "session._train")
+            assert runs.holds_only_beginnings(killed) == (place != "session.train_prepared")
         with pytest.raises(SettingError, match=rf"not empty(?s:.)*maskwright train --resume {killed}"):
             train(discs, out=killed)
         with pytest.raises(RunError, match=rf"no model.safetensors(?s:.)*maskwright train --resume {killed}"):

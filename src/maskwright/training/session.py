@@ -197,8 +197,7 @@ def start(
             "scores": {},
         }
         if distributed.rank() == 0:
-            # Hashes of each sample's files, so that a resumed run can name what changed.
-            runs.write_json(run / runs.FILES, splits.training.sample_hashes() | splits.validation.sample_hashes())
+            remember_files(run, splits.training, splits.validation)
             prepared.plan.save(run)
             # The state that it begins with, and run.json last: whatever is there can be resumed, however early a kill.
             first = Progress(next_validation=1 / VALIDATIONS, parts=prepared.plan.training.accumulate)
@@ -306,6 +305,11 @@ def _refuse_used(run: Path) -> None:
     """Raise RunError if another process has trained here since the folder was looked at, which takes time."""
     if distributed.rank() == 0 and (run / runs.RUN).exists():
         raise RunError(f"{run} holds a run already.", remedy=f"Continue it: maskwright train --resume {run}", file=run)
+
+
+def remember_files(run: Path, *datasets: Dataset) -> None:
+    """Write down a hash of each sample's files, so that a resumed run can name what changed."""
+    runs.write_json(run / runs.FILES, {key: value for one in datasets for key, value in one.sample_hashes().items()})
 
 
 def open_store(dataset: Dataset, settings: Settings, like: Store | None = None) -> Store:
