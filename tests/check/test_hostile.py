@@ -109,6 +109,13 @@ REFUSED: dict[str, Damage] = {
     "masks are floats": each("masks", tiff(lambda rng: rng.random(SHAPE, np.float32))),
     "masks are NaN": each("masks", tiff(floats(np.nan))),
     "masks are unlabelled": each("masks", png(lambda rng: np.full(SHAPE, 255, np.uint8))),
+    "one mask of TIFFs is an empty file": both(
+        no_table,
+        both(
+            each("masks", tiff(lambda rng: rng.integers(0, 2, SHAPE, np.uint8))),
+            each("masks", content(lambda rng: b""), 1),
+        ),
+    ),
     "masks are of another size": each("masks", png(lambda rng: np.zeros((5, 7), np.uint8))),
     "masks are links to nothing": each("masks", linked_to_nothing),
     "masks are folders": each("masks", as_folder),

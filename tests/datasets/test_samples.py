@@ -13,7 +13,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from maskwright.datasets.classes import ClassTable, LabelClass
-from maskwright.datasets.samples import Dataset, Sample, Source, check_files
+from maskwright.datasets.samples import Dataset, Sample, Source, check_files, is_reduced, proportional
 from maskwright.errors import DataError, SizeMismatchError, UndeclaredValueError, UnreadableFileError
 
 CLASSES = ClassTable(
@@ -235,3 +235,9 @@ def test_16_bits_and_masks_with_16_bits_pass_whole(tmp_path: Path) -> None:
     pair = Dataset(root=tmp_path, samples=(one,), classes=classes).read(one)
     assert pair.image[..., 0].tolist() == pixels.tolist()
     assert pair.mask.tolist() == [[1, 0, 0], [0, 0, 255]]
+
+
+def test_a_header_without_rows_is_in_no_proportion() -> None:
+    assert not proportional((0, 5), (3, 3))
+    assert not is_reduced((0, 5), (3, 3))
+    assert proportional((8, 10), (4, 5))

@@ -56,7 +56,8 @@ def settle(layout: Layout, declared: ClassTable | None, labels: Sequence[tuple[s
         where = str(layout.table) if layout.table is not None else f"the format ({layout.format})"
         note = f"{where} declares {len(declared)} classes: {declared.describe()}"
         return Settled(declared, note, layout.contradiction(declared) if layout.table is not None else None)
-    masks = [sample.mask for sample in layout.samples if sample.mask is not None]
+    read = {name for name, _ in labels}  # the header of another may be what is damaged
+    masks = [sample.mask for sample in layout.samples if sample.mask is not None and sample.mask.path.name in read]
     found, ignored, told = without_nodata(_found(labels), declared_nodata(masks))
     beside = table_beside(layout, layout.table_place.parent, found)
     if beside is not None:

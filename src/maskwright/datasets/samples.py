@@ -175,6 +175,8 @@ def classes_present(dataset: Dataset) -> dict[str, frozenset[int]]:
 def proportional(image: tuple[int, int], other: tuple[int, int]) -> bool:
     """Whether two sizes (height, width) differ by one factor, of at most 16, within a pixel of rounding."""
     (h, w), (mh, mw) = image, other
+    if not h:
+        return False  # a damaged header
     factor = mh / h
     return image != other and 1 / 16 <= factor <= 16 and abs(w * factor - mw) <= max(1.0, factor)
 
