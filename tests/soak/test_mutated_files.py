@@ -195,7 +195,7 @@ FILES: dict[str, Write] = {
 }
 """Writers of small data sets, each of which returns the file in it that is mutated."""
 
-HOSTILE = [
+HOSTILE: list[Any] = [
     None, True, -1, 0, 1, 2**31, 2**63, 2**70, -(2**70), 1e308, float("nan"), float("inf"), "", "a", "../../etc/passwd",
     "\x1b[2J", "\u202e", "9" * 40, [], [[]], [[[]]], {}, {"a": 1}, [None], ["a", 1], [1e308, -1e308], [[0, 0]] * 3,
     [0] * 1000, "x" * 5000,
