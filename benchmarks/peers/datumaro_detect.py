@@ -12,7 +12,7 @@ import json
 import sys
 from pathlib import Path
 
-from datumaro.components.environment import Environment  # type: ignore[import-not-found]
+from datumaro.components.environment import Environment
 
 
 def main() -> None:

@@ -10,7 +10,9 @@ import pytest
 import tifffile
 from PIL import Image as PillowImage
 
+from maskwright.datasets.adopt import adopt
 from maskwright.datasets.classes import ClassTable, Value
+from maskwright.datasets.formats import open_dataset
 from maskwright.datasets.proposals import infer_classes
 from maskwright.datasets.samples import Source
 from maskwright.datasets.values import Found, mask_values
@@ -148,3 +150,25 @@ def test_a_single_value_is_an_error(value: int, tmp_path: Path) -> None:
     with pytest.raises(ClassTableError, match=re.escape(f"holds 1 value: {value} (100 pixels")) as error:
         infer_classes(counted(value), MASKS)
     assert "two classes at least" in str(error.value)
+
+
+@pytest.mark.parametrize("empty", [-1, -9999, 65535])
+def test_values_like_no_data_are_proposed_as_unlabelled(tmp_path: Path, empty: int) -> None:
+    """Pasted or adopted, the proposal trains two classes, and no value disappears."""
+    for folder in ("images", "masks"):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+    mask = np.zeros((8, 9), np.int32)
+    mask[2:4, 2:5], mask[6:] = 1, empty
+    for name in "ab":
+        tifffile.imwrite(tmp_path / "set" / "images" / f"{name}.tif", np.zeros((8, 9, 3), np.uint8), photometric="rgb")
+        tifffile.imwrite(tmp_path / "set" / "masks" / f"{name}.tif", mask)
+    with pytest.raises(ClassTableError, match=f"{empty} looks like no data") as error:
+        open_dataset(tmp_path / "set")
+    pasted = str(error.value).partition("for example:\n\n")[2]
+    adopt(tmp_path / "set", 1)
+    for text in (None, pasted):
+        if text is not None:
+            (tmp_path / "set" / "classes.toml").write_text(text)
+        data = open_dataset(tmp_path / "set")
+        assert empty in data.classes.unlabelled
+        assert np.bincount(data.read(data.samples[0]).mask.ravel())[[0, 1, 255]].tolist() == [48, 6, 18]

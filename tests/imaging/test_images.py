@@ -368,3 +368,5 @@ def test_extreme_numbers_are_no_data(tmp_path: Path) -> None:
     assert np.argwhere(~image.valid).tolist() == [[0, 0], [1, 2]]
     assert image.pixels[0, 0, 0] == 0
     assert image.pixels[2, 3, 0] == np.float32(1e29)
+    tifffile.imwrite(tmp_path / "mask.tif", np.array([[0, 3.4028235e38], [-3.4e38, 1]], np.float32))
+    assert read_mask(tmp_path / "mask.tif").tolist() == [[0, NO_LABEL], [NO_LABEL, 1]]

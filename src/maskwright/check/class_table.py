@@ -11,6 +11,7 @@ from maskwright.check.scan_result import Labels, Settled
 from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable, LabelClass, Value
 from maskwright.datasets.formats import table_beside
 from maskwright.datasets.formats.layout import Layout
+from maskwright.datasets.numbering import doubt
 from maskwright.datasets.problems import Problem
 from maskwright.datasets.proposals import (
     infer_classes,
@@ -20,9 +21,9 @@ from maskwright.datasets.proposals import (
     propose_classes,
     two_encodings_text,
 )
-from maskwright.datasets.sources import declared_nodata
+from maskwright.datasets.sources import Source, declared_nodata
 from maskwright.datasets.values import Found, MaskCounts, number_objects, two_encodings, without_nodata
-from maskwright.errors import ClassTableError, listed
+from maskwright.errors import ClassTableError, UnreadableFileError, listed
 from maskwright.imaging.colors import color_rgb, default_color
 from maskwright.imaging.images import NO_LABEL
 
@@ -80,7 +81,8 @@ def settle(layout: Layout, declared: ClassTable | None, labels: Sequence[tuple[s
         return Settled(_inferred(layout, {v: found[v] for v in (0, 1) if v in found})[0], problem.what, problem)
     try:
         table, note = _inferred(layout, _of_most(labels, dict(found)), nodata=bool(ignored))
-        return Settled(replace(table, unlabelled=ignored), "; ".join(part for part in (note, told) if part))
+        told = "; ".join(part for part in (note, told) if part)
+        return Settled(replace(table, unlabelled=ignored), told, _doubtful(layout, masks, found))
     except ClassTableError as refused:
         error = refused
     sound = _sound(labels)
@@ -113,6 +115,16 @@ def settle(layout: Layout, declared: ClassTable | None, labels: Sequence[tuple[s
     most = sorted(found, key=lambda value: -found[value].pixels)[:_MOST_PROVISIONAL]
     values = sorted((value for value in most if value != UNLABELLED), key=lambda v: (isinstance(v, str), v))
     return Settled(_named(values), "the classes cannot be told: every value counts as one", problem, certain=False)
+
+
+def _doubtful(layout: Layout, masks: Sequence[Source], found: Mapping[Value, Found]) -> Problem | None:
+    """A warning where the values may number objects."""
+    try:
+        what, remedy = doubt(masks, found, layout.masks_folder, layout.table_place)
+    except UnreadableFileError:  # is told of that file
+        return None
+    files = (layout.masks_folder,)
+    return Problem(level="warning", kind="numbered-objects", files=files, what=what, remedy=remedy) if what else None
 
 
 def _undecided(error: ClassTableError, kind: str, folder: Path) -> Problem:

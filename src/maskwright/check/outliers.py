@@ -142,11 +142,18 @@ def _far_ends(quantiles: tuple[float, ...]) -> list[float]:
         low, high = min(others), max(others)
         if high > low and min(abs(end - low), abs(end - high)) > _TIMES_RANGE * (high - low):
             ends.append(end)
+        elif end in _USUAL and high > 0:
+            # So many pixels hold it that a quantile falls between it and the others: the middle and above are theirs.
+            middle = float(np.median(others))
+            if middle >= 0 and middle - end > _TIMES_RANGE * (high - middle):
+                ends.append(end)
     return ends
 
 
 _TIMES_RANGE = 3.0
 _FEWEST_QUANTILES = 4
+_USUAL = (-999, -9999, -99999, -32767, -32768)
+"""Values that are written for "no data" more often than they are measured."""
 
 
 def unused_bits(scanned: ScanResult) -> list[Problem]:

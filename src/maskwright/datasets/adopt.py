@@ -93,7 +93,9 @@ def adopt(root: Path, number: int, out: Path | None = None) -> Adopted:
         try:
             numbered = beside is None and number_objects(counts)
             proposed = one_class_of(found) if numbered else propose_classes(found, masks[0].path.parent)
-            classes = beside[0] if beside is not None else replace(proposed, unlabelled=ignored)
+            classes = (
+                beside[0] if beside is not None else replace(proposed, unlabelled=(*proposed.unlabelled, *ignored))
+            )
         except ClassTableError as error:
             remains = str(error)
     text = _csv(samples, names, home, raters)

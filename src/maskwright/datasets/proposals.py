@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED, ClassTable, LabelClass, Value
+from maskwright.datasets.fill_values import fill_values
 from maskwright.datasets.problems import fix_command
 from maskwright.datasets.values import MOST_UNDECLARED, Found, clear_classes, two_classes
 from maskwright.errors import ClassTableError, listed
@@ -100,9 +102,11 @@ def propose_classes(found: Mapping[Value, Found], folder: Path, *, unlabelled_25
     values = intended_values(found)
     if unlabelled_255:
         values = [value for value in values if value != UNLABELLED]
+    empty = fill_values(values)
+    values = [value for value in values if value not in empty]
     if len(values) == 2:
         background, foreground = values
-        return two_classes(background, foreground)
+        return replace(two_classes(background, foreground), unlabelled=empty)
     classes = tuple(
         LabelClass(
             name=f"class {index}",
@@ -118,7 +122,7 @@ def propose_classes(found: Mapping[Value, Found], folder: Path, *, unlabelled_25
             remedy="Are these the right masks?",
             file=folder,
         )
-    return ClassTable(classes=classes)
+    return ClassTable(classes=classes, unlabelled=empty)
 
 
 def intended_values(found: Mapping[Value, Found]) -> list[Value]:
@@ -156,7 +160,11 @@ def _undecided(
     stray = len(found) - len(meant)
     if unlabelled_255:
         meant = [value for value in meant if value != UNLABELLED]
+    empty = fill_values(meant)
+    meant = [value for value in meant if value not in empty]
     expected, remedy = "", ""
+    if empty:
+        what += f" {_words(empty)} {'looks' if len(empty) == 1 else 'look'} like no data: proposed as unlabelled."
     if stray and len(meant) > 1:
         lossy = any(Path(item.file).suffix.lower() in (".jpg", ".jpeg") for item in found.values())
         cause = "saved as JPEG, which changes values" if lossy else "resized with smoothing, or drawn with soft edges"
@@ -189,7 +197,7 @@ def _undecided(
             f"  maskwright adopt {shlex.quote(str(root))} --as 1\n"
             f"Or say what the values stand for in {place}"
         )
-    remedy = f"{remedy}, for example:\n\n{_example(meant, found)}"
+    remedy = f"{remedy}, for example:\n\n{_example(meant, found, empty)}"
     return ClassTableError(what, expected=expected, remedy=remedy, file=folder)
 
 
@@ -224,9 +232,9 @@ def _words(values: Sequence[Value]) -> str:
     return ", ".join(shown) + more
 
 
-def _example(values: Sequence[Value], found: Mapping[Value, Found]) -> str:
+def _example(values: Sequence[Value], found: Mapping[Value, Found], empty: Sequence[int]) -> str:
     """A `classes.toml` ready to paste."""
-    sections = []
+    sections = [f"unlabelled = [{_words(empty)}]  # {found[empty[0]].pixels} pixels\n"] if empty else []
     for index, value in enumerate(values):
         written = f'"{value}"' if isinstance(value, str) else str(value)
         remark = f"  # {found[value].pixels} pixels, first in {found[value].file}"

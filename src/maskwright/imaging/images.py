@@ -121,7 +121,8 @@ def read_mask(path: Path, page: int | None = None, window: Window | None = None)
     """
     raw = _decoded(path, page, window, indices=True).pixels
     if raw.dtype.kind == "f":
-        known = ~np.isnan(raw)
+        # Extreme numbers are "no data" that was written with other digits than declared, as in images.
+        known = ~(np.isnan(raw) | (np.isfinite(raw) & (np.abs(raw) >= EXTREME)))
         inside = raw[known]
         whole = np.isfinite(inside).all() and (inside == np.rint(inside)).all()
         whole = bool(whole) and bool(np.abs(inside, dtype=np.float64).max(initial=0) < 2**31)

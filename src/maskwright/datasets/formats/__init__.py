@@ -264,6 +264,7 @@ def _declared(found: Layout, path: Path) -> tuple[ClassTable | None, str]:
 
 def _undeclared(found: Layout, path: Path) -> tuple[ClassTable, list[str]]:
     """The class table of a data set that declares none: another tool's beside it, or what all values suggest; notes."""
+    from maskwright.datasets.numbering import doubt
     from maskwright.datasets.values import clear_classes, count_masks, merged, number_objects, without_nodata
 
     counts = count_masks(_masks(found))
@@ -286,7 +287,8 @@ def _undeclared(found: Layout, path: Path) -> tuple[ClassTable, list[str]]:
 
             clear = infer_classes(values, folder, place, path, unlabelled_255=unlabelled_255, nodata=bool(ignored))
         table, note = clear
-        notes.append(note)
+        doubtful = doubt(_masks(found), values, folder, place)
+        notes += [note, *(["warning: " + " ".join(doubtful)] if doubtful[0] else [])]
     return replace(table, unlabelled=(*table.unlabelled, *(v for v in ignored if not table.declares(v)))), notes
 
 

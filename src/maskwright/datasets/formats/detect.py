@@ -134,6 +134,7 @@ FORMATS: tuple[Format, ...] = (
     Format("manifest", lambda listing: listing.has(".csv", ".tsv")),
     # Annotation files name their images: whoever wrote one meant it, whatever folders lie beside it.
     Format("drawn.coco", lambda listing: listing.has(".json", depth=1)),
+    Format("drawn.labelstudio", lambda listing: listing.has(".json")),
     Format("drawn.cvat", lambda listing: listing.has(".xml")),
     Format("drawn.imagescope", lambda listing: listing.has(".xml", depth=2)),
     Format("drawn.supervisely", _supervisely),

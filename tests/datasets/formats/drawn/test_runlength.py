@@ -89,18 +89,53 @@ def test_names_that_may_be_two_images(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("runs", "what"),
     [
-        ("1 2 3", "has 3 numbers. Expected pairs"),
-        ("0 2", "outside the 4 x 3 = 12 pixels"),
-        ("12 2", "outside the 4 x 3 = 12 pixels"),
-        ("1 0", "outside"),
-        ("1 b", "Expected whole numbers"),
+        ("1 2 3", "3 numbers are no pairs"),
+        ("1 0", "it covers no pixel"),
+        ("1 b", "are not whole numbers"),
+        ("5 -2", "-2"),
     ],
 )
-def test_broken_runs(tmp_path: Path, runs: str, what: str) -> None:
-    (sample,) = find_layout(write(tmp_path, f"ImageId,EncodedPixels\na,{runs}\n")).samples
+def test_broken_rows_are_lost(tmp_path: Path, runs: str, what: str) -> None:
+    root = write(tmp_path, f"ImageId,EncodedPixels\nb,1 3\na,{runs}\n")
+    data = open_dataset(root)
+    (told,) = [note for note in data.notes if "1 object of 2 cannot be drawn" in note]
+    assert what in told
+    assert "train.csv, line 3" in told
+    assert [int((data.read(sample).mask == 1).sum()) for sample in data.samples] == [0, 3]
+    with pytest.raises(DataError, match=f"1 object of 1 cannot be drawn.*{what}"):
+        find_layout(write(tmp_path, f"ImageId,EncodedPixels\na,{runs}\n"))
+
+
+def test_runs_beyond_the_image(tmp_path: Path) -> None:
+    (sample,) = find_layout(write(tmp_path, "ImageId,EncodedPixels\na,12 2\n")).samples
     assert sample.mask is not None
-    with pytest.raises(UnreadableFileError, match=rf"train\.csv: the mask of a\.png .*{what}"):
+    with pytest.raises(UnreadableFileError, match=r"train\.csv: the mask of a\.png .*outside the 4 x 3 = 12 pixels"):
         sample.mask.read_mask()
+
+
+def test_starts_from_0_count_all_of_the_file_from_0(tmp_path: Path) -> None:
+    root = write(tmp_path, "ImageId,EncodedPixels\na,0 2\nb,3 3 11 1\n")
+    data = open_dataset(root)
+    assert any("a start is 0: all are counted from 0" in note for note in data.notes)
+    masks = [data.read(sample).mask.T.reshape(-1).tolist() for sample in data.samples]
+    assert masks == [[1, 1] + 10 * [0], [0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 1]]
+
+
+def test_runs_in_another_order_and_relative_ones(tmp_path: Path) -> None:
+    data = open_dataset(write(tmp_path, "ImageId,EncodedPixels\na,7 6 1 2\nb,1 1\n"))
+    assert any("their order does not matter" in note for note in data.notes)
+    assert data.read(data.samples[0]).mask.T.reshape(-1).tolist() == [1, 1, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1]
+    data = open_dataset(write(tmp_path, "ImageId,EncodedPixels\na,3 2 1 2\nb,0 2 2 2 2 2\n"))
+    assert any("relative" in note for note in data.notes)
+    assert data.read(data.samples[0]).mask.T.reshape(-1).tolist() == [0, 0, 0, 1, 1, 0, 1, 1, 0, 0, 0, 0]
+    with pytest.raises(DataError, match="do not ascend, or its runs overlap"):
+        open_dataset(write(tmp_path, "ImageId,EncodedPixels\na,1 4 2 6\nb,1 1 4 2\nc,1 1 4 2\n"))
+
+
+def test_a_class_0_is_no_background(tmp_path: Path) -> None:
+    data = open_dataset(write(tmp_path, "ImageId,EncodedPixels,ClassId\na,1 3,0\na,4 2,1\nb,1 1,1\n"))
+    assert data.classes.names == ["background", "class 0", "class 1"]
+    assert np.bincount(data.read(data.samples[0]).mask.ravel()).tolist() == [7, 3, 2]
 
 
 def test_windows_and_sizes(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -98,19 +99,37 @@ def test_classes_toml_overrides(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "text"),
     [
-        ("0 0.1 0.1 0.5 0.5", "line 2 has 5 numbers, which is a box"),
-        ("0 0.1 0.1 0.5 0.5 0.3", "line 2 has 6 numbers"),
-        ("0 0.1 0.1 0.5 0.5 0.3 x", "line 2 is '0 0.1"),
-        ("0 10 10 50 10 50 50", "line 2 has the coordinate 50"),
-        ("7 0.1 0.1 0.5 0.1 0.5 0.5", "line 2 has the class 7. Expected 0 to 1"),
+        ("0 0.1 0.1 0.5 0.5", "a box and no outline, first in .*line 2 .5 numbers"),
+        ("0 0.1 0.1 0.5 0.5 0.3", "line 2 .6 numbers"),
+        ("0 0.1 0.1 0.5 0.5 0.3 x", "line 2 .0 0.1"),
+        ("0 10 10 50 10 50 50", "line 2 .coordinate 50"),
+        ("0 0.1 0.1 0.2 0.2 0.3 0.3", "without area, first in .*line 2"),
+        ("0 1.1 0.1 1.2 0.1 1.2 0.3", "outside of its image, first in .*line 2"),
     ],
 )
-def test_damaged_lines(tmp_path: Path, line: str, text: str) -> None:
-    root = write(tmp_path, "images/a.jpg", labels__a=f"{SMALL}{line}\n")
-    (root / "data.yaml").write_text("train: images\nval: images\nnames: [cat, dog]\n")
+def test_lines_that_are_no_polygon(tmp_path: Path, line: str, text: str) -> None:
+    root = write(tmp_path, "images/a.jpg", "images/b.jpg", labels__a=f"{SMALL}{line}\n", labels__b=LARGE)
+    (root / "data.yaml").write_text("train: images\nnames: [cat, dog]\n")
+    data = open_dataset(root)
+    (told,) = [note for note in data.notes if "1 object of 3 cannot be drawn" in note]
+    assert re.search(text, told)
+    assert "a.txt" in told
+    assert np.bincount(data.read(data.samples[0]).mask.ravel()).tolist() == [196, 4]
+    write(tmp_path, labels__a=f"\n{line}\n", labels__b="")
     with pytest.raises(DataError, match=text) as error:
         open_dataset(root)
+    assert "1 object of 1" in str(error.value)
+
+
+def test_a_class_without_a_name(tmp_path: Path) -> None:
+    root = write(tmp_path, "images/a.jpg", labels__a=f"{SMALL}7 0.1 0.1 0.5 0.1 0.5 0.5\n")
+    (root / "data.yaml").write_text("train: images\nval: images\nnames: [cat, dog]\n")
+    with pytest.raises(DataError, match=r"line 2 has the class 7\. Expected 0 to 1") as error:
+        open_dataset(root)
     assert "a.txt" in str(error.value)
+    (root / "data.yaml").write_text("train: images\nnames: [cat, dog]\nkpt_shape: [17, 3]\n")
+    with pytest.raises(DataError, match="YOLO for poses"):
+        open_dataset(root)
 
 
 def test_labels_that_are_nowhere_or_alone(tmp_path: Path) -> None:
@@ -124,7 +143,7 @@ def test_labels_that_are_nowhere_or_alone(tmp_path: Path) -> None:
     problems: list[Problem] = []
     layout = yolo.read(root, masks=True, problems=problems)
     assert layout is not None
-    assert [problem.files for problem in problems] == [(root / "labels" / "b.txt",)]
+    assert [problem.files for problem in problems if problem.level == "error"] == [(root / "labels" / "b.txt",)]
     (root / "data.yaml").write_text("train: pictures\nnames: [cat, dog]\n")
     with pytest.raises(DataError, match="the images of train lie in pictures"):
         open_dataset(root)

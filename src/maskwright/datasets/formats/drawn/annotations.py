@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from maskwright.datasets.classes import CLASSES_FILE, ClassTable, LabelClass
-from maskwright.datasets.formats.drawn.shapes import Bitmap, Polygon, Shape, draw
+from maskwright.datasets.formats.drawn.shapes import Bitmap, Shape, draw
 from maskwright.datasets.formats.layout import counted
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.samples import Sample
@@ -240,71 +240,6 @@ def _report_all(problems: list[Problem] | None, kind: type[MaskwrightError], fou
 
 _SHOWN = 5
 _REMEDY = "Export it again, or correct it."
-
-
-@dataclass
-class LeftOut:
-    """Counts what a reader draws and what it leaves out, to say it once: no object is lost in silence."""
-
-    reasons: Counter[str] = field(default_factory=Counter)
-    first: dict[str, str] = field(default_factory=dict)
-    lost: Counter[str] = field(default_factory=Counter)
-    """Objects of which nothing can be drawn, by reason."""
-    drawn: int = 0
-    boxes: int = 0
-    """Drawn objects that are rectangles along the axes."""
-
-    def add(self, reason: str, where: str) -> None:
-        """One more thing that is passed over as it should be, or a part of an object that has others."""
-        self.reasons[reason] += 1
-        self.first.setdefault(reason, where)
-
-    def lose(self, reason: str, where: str) -> None:
-        """One more object of which nothing can be drawn."""
-        self.lost[reason] += 1
-        self.first.setdefault(reason, where)
-
-    def draw(self, shape: Shape) -> None:
-        """One more object that is drawn, as this shape."""
-        self.drawn += 1
-        self.boxes += isinstance(shape, Polygon) and shape.is_box
-
-    def notes(self, root: Path, problems: list[Problem] | None = None) -> list[str]:
-        """A sentence for each reason; warnings are noted in `problems`, if it is a list.
-
-        Raises DataError if objects are lost and none is left.
-        """
-        notes = [f"{root}: left out: {n} {reason}, first in {self.first[reason]}" for reason, n in self.reasons.items()]
-        found = [
-            Problem(
-                level="warning" if self.drawn else "error",
-                kind="lost-objects",
-                files=(root,),
-                what=f"{root}: {counted(n, 'object')} of {n + self.drawn} cannot be drawn: {reason}, first in "
-                f"{self.first[reason]}.",
-                remedy="Draw them again, or remove them.",
-            )
-            for reason, n in self.lost.items()
-        ]
-        if self.drawn == self.boxes > 0:
-            found.append(
-                Problem(
-                    level="warning",
-                    kind="boxes",
-                    files=(root,),
-                    what=f"{root}: all {counted(self.boxes, 'shape')} are rectangles (boxes): a model will learn "
-                    "boxes, not outlines.",
-                    remedy="Where objects are not rectangles, draw their outlines.",
-                )
-            )
-        for problem in found:
-            if problems is not None:
-                problems.append(problem)
-            elif problem.level == "error":
-                report(None, problem, DataError)
-            else:
-                notes.append(f"warning: {problem.what} {problem.remedy}")
-        return notes
 
 
 def class_table(

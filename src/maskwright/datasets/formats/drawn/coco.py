@@ -18,12 +18,12 @@ Panoptic, keypoint and caption files are left out. A folder that has `masks/` to
 
 from __future__ import annotations
 
+import ast
 import json
-import mmap
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,27 +35,23 @@ from maskwright.datasets.formats.drawn.annotations import (
     DrawnHere,
     Entry,
     Folders,
-    LeftOut,
     class_table,
     damaged,
     free_value,
     is_background,
     noting,
     samples_of,
-    split_of,
     table_file,
     unused_notes,
 )
 from maskwright.datasets.formats.drawn.checks import is_id, is_size, is_text
+from maskwright.datasets.formats.drawn.coco_files import annotation_files, image_folders, split_of_file
+from maskwright.datasets.formats.drawn.left_out import LeftOut
 from maskwright.datasets.formats.drawn.shapes import Polygon, Runs, Shape
 from maskwright.datasets.formats.layout import Layout, counted, found, has_masks
 from maskwright.datasets.problems import Problem
 from maskwright.datasets.sources import Source
 from maskwright.errors import ClassTableError, DataError
-
-_FIRST_KEY = re.compile(rb'\s*\{\s*"\w+"\s*:')
-_MOST_FILES = 64
-"""A folder with more JSON files has one for each image, which is another format."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +71,8 @@ class _File:
     images: list[dict[str, Any]]
     categories: list[dict[str, Any]]
     annotations: list[_Annotation] | None
+    values: dict[str | None, int] = field(default_factory=dict)
+    """Of each category's id, the raw value."""
 
 
 def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout | None:
@@ -89,10 +87,10 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
     ClassTableError
         Files do not agree on a category.
     """
-    paths = _annotation_files(root)
+    paths = annotation_files(root)
     if not paths or (root.is_dir() and has_masks(root)):
         return None
-    files = [_parse(path, _split(path, root)) for path in paths]
+    files = _numbered([_parse(path, split_of_file(path, root)) for path in paths])
     notes = []
     if masks:
         without = [str(file.path) for file in files if file.annotations is None]
@@ -107,7 +105,7 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
     categories = _categories(files)
     merged = {file.split for file in files if file.stuff} & {file.split for file in files if not file.stuff}
     nothing = free_value(int(item["id"]) for item in categories)
-    folders = _image_folders(root, {file.split for file in files}, paths)
+    folders = image_folders(root, {file.split for file in files}, paths)
     left = LeftOut()
     entries = [
         entry
@@ -137,35 +135,6 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
     )
 
 
-def _annotation_files(root: Path) -> list[Path]:
-    if root.is_file():
-        return [root] if root.suffix.lower() == ".json" and _is_coco(root) else []
-    if not root.is_dir():
-        return []
-    places = [root / "annotations", root, *(child for child in sorted(root.iterdir()) if split_of(child.name))]
-    for some in (places[:1], places[1:2], places[2:]):
-        listed = [sorted(place.glob("*.json")) for place in some if place.is_dir()]
-        paths = [path for paths in listed if len(paths) <= _MOST_FILES for path in paths if _is_coco(path)]
-        names = {path.name for path in paths}
-        # Keypoint files repeat the persons of the instance files.
-        paths = [p for p in paths if p.name.replace("person_keypoints", "instances") not in names - {p.name}]
-        if paths:
-            return paths
-    return []
-
-
-def _is_coco(path: Path) -> bool:
-    """By the keys somewhere in it (JSON gives them no order): images and categories, and no panoptic segments."""
-    with path.open("rb") as file:
-        start = file.read(4096).removeprefix(b"\xef\xbb\xbf")
-        if not _FIRST_KEY.match(start):
-            return False
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            if not all(re.search(rb'"%s"\s*:\s*\[' % key, content) for key in (b"images", b"categories")):
-                return False
-            return content.find(b'"segments_info"') < 0
-
-
 def _parse(path: Path, split: str | None) -> _File:
     expected = 'COCO: {"images": [...], "categories": [...], "annotations": [...]}'
     try:
@@ -185,8 +154,9 @@ def _parse(path: Path, split: str | None) -> _File:
         raise damaged(path, f"two images have the id {twice[0]['id']!r}, one is {twice[0]['file_name']}", expected)
     for item in parts[1]:
         number = item.get("id")
-        if type(number) is not int or not 0 <= number < 2**31 or not is_text(item.get("name")):
-            raise damaged(path, f"a category has no whole number as id, or no name: {str(item)[:100]}", expected)
+        whole = type(number) is not int or 0 <= number < 2**31
+        if _key(number) is None or not whole or not is_text(item.get("name")):
+            raise damaged(path, f"a category has no id, or no name: {str(item)[:100]}", expected)
         if not isinstance(item.get("supercategory"), str | None):
             raise damaged(path, f"the supercategory of {item['name']!r} is no name", expected)
     if annotations is not None:
@@ -204,7 +174,27 @@ def _parse(path: Path, split: str | None) -> _File:
             for item in annotations
         ]
     stuff = "stuff" in path.stem.lower()
-    return _File(path, split, stuff, parts[0], parts[1], annotations)
+    images, categories = ([item | {"id": _key(item["id"])} for item in part] for part in parts)
+    return _File(path, split, stuff, images, categories, annotations)
+
+
+def _key(given: Any) -> str | None:
+    """An id as text: writers disagree on whether 7, "7" and 7.0 are one id, and nothing else can be meant."""
+    if isinstance(given, float) and given.is_integer():
+        given = int(given)
+    return str(given) if isinstance(given, str | int) and not isinstance(given, bool) else None
+
+
+def _numbered(files: list[_File]) -> list[_File]:
+    """The files with raw values as ids of categories: the numbers that the ids are, or 1, 2, ... where one is none."""
+    keys = list(dict.fromkeys(item["id"] for file in files for item in file.categories))
+    numbers = all(re.fullmatch(r"\d{1,10}", key) and int(key) < 2**31 for key in keys)
+    values = {key: int(key) if numbers else place for place, key in enumerate(keys, 1)}
+    for file in files:
+        for item in file.categories:
+            item["id"] = values[item["id"]]
+        file.values.update(values)
+    return files
 
 
 def _broken(annotations: Any) -> Any:
@@ -218,7 +208,7 @@ def _broken(annotations: Any) -> Any:
             ids = item.get("image_id", 0), item.get("category_id", 0)
         else:
             return item or "null"
-        if not all(is_id(value) for value in ids):
+        if not all(value is None or is_id(value) for value in ids):
             return f"with the image_id {ids[0]!r} and the category_id {ids[1]!r}"
     return None
 
@@ -228,7 +218,7 @@ def _compact(entry: dict[str, Any]) -> Any:
     if "segmentation" not in entry:
         return entry
     segmentation = entry["segmentation"]
-    whole = not (isinstance(segmentation, list) and segmentation and isinstance(segmentation[0], list))
+    whole = not (isinstance(segmentation, list) and segmentation and isinstance(segmentation[0], list | dict))
     shapes: list[Shape] = []
     broken: list[str] = []
     # Each part by itself: a line of two points among rings costs that part, not the object.
@@ -236,7 +226,7 @@ def _compact(entry: dict[str, Any]) -> Any:
         try:
             if part:
                 shapes.append(_shape(part))
-        except (ValueError, KeyError, TypeError, OverflowError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, SyntaxError) as error:
             broken.append(str(error) or type(error).__name__)
     return _Annotation(entry.get("image_id"), entry.get("category_id"), tuple(shapes), tuple(broken))
 
@@ -245,6 +235,8 @@ def _shape(part: Any) -> Shape:
     if isinstance(part, dict):
         height, width = part["size"]
         counts = part["counts"]
+        if isinstance(counts, str) and counts.startswith(("b'", 'b"')):
+            counts = ast.literal_eval(counts).decode("ascii")  # str() of the bytes that pycocotools gives
         lengths = rle.decompress(counts) if isinstance(counts, str) else np.array(counts, np.int64)
         return Runs.of(lengths, 0, 0, int(height), int(width), by_columns=True)
     return Polygon.of(part)
@@ -269,30 +261,8 @@ def _categories(files: Sequence[_File]) -> list[dict[str, Any]]:
     check_count(len(by_id) - 1)  # one may be the name of the whole
     # Roboflow declares the name of the whole as category 0, and the others as its members.
     groups = {item.get("supercategory") for file in files for item in file.categories}
-    used = {a.category for file in files for a in file.annotations or ()}
+    used = {file.values.get(_key(a.category)) for file in files for a in file.annotations or ()}
     return [c for _, c in sorted(by_id.items()) if c["name"] not in groups or c["id"] in used or c["id"] != 0]
-
-
-def _split(path: Path, root: Path) -> str | None:
-    """What the file's name says; else the name of its folder, if that is within what was given."""
-    return split_of(path.stem) or (split_of(path.parent.name) if path.parent not in (root, root.parent) else None)
-
-
-def _image_folders(root: Path, splits: Iterable[str | None], paths: Sequence[Path]) -> dict[str | None, Folders]:
-    """Where the images of every split lie: beside the file, in the root, in `images/`, in the split's own folders."""
-    at = root if root.is_dir() else root.parent
-    at = at.parent if root.is_file() and at.name == "annotations" else at
-    inner = [child for child in sorted(at.iterdir()) if child.is_dir() and child.name != "annotations"]
-    images = at / "images"
-    inner += [child for child in sorted(images.iterdir()) if child.is_dir()] if images.is_dir() else []
-    return {
-        split: Folders(
-            [child for child in inner if split and split_of(child.name) == split]
-            + [at, images, *(path.parent for path in paths)]
-            + [child for child in inner if split is None or split_of(child.name) is None]
-        )
-        for split in splits
-    }
 
 
 def _entries(
@@ -311,32 +281,61 @@ def _entries(
     for file in files:
         names = {item["id"]: item["file_name"] for item in file.images}
         categories = {item["id"]: item["name"] for item in file.categories}
+        sizes: dict[str, tuple[int, int] | None] = {}
         for item in file.images:
             if item["file_name"] in images and images[item["file_name"]][0].stuff == file.stuff:
                 entries.append(_entry(file, item, None, folders))
             images.setdefault(item["file_name"], (file, item))
+            with noting(problems, file.path):
+                sizes[item["file_name"]] = _size(item, folders)
         for annotation in file.annotations or () if masks else ():
-            name = names.get(annotation.image)
-            if annotation.category not in categories:
+            name = names.get(_key(annotation.image))
+            value = file.values.get(_key(annotation.category))
+            if annotation.category is not None and value not in categories:
                 raise damaged(
-                    file.path, f"an annotation has the category {annotation.category!r}", "a category that is declared"
+                    file.path, f"an annotation has the category {annotation.category}", "a category that is declared"
                 )
             if name is None:
-                left.add("annotations of images that are not listed", str(file.path))
+                left.lose("its image is not listed", f"{file.path} (image {annotation.image})")
+            elif value is None:
+                left.lose("it has no category", f"{name} in {file.path}")
             elif not annotation.shapes:
                 why = f" ({annotation.broken[0]})" if annotation.broken else ""
-                left.lose("it has no outline" if not why else "its outline is broken", name + why)
-            elif not (merged and file.stuff and categories[annotation.category] == "other"):
+                where = f"{name} in {file.path}{why}"
+                left.lose("it has no outline" if not why else "its outline is broken", where)
+            elif not (merged and file.stuff and categories[value] == "other"):
+                if unfit := _unfit(annotation.shapes, sizes.get(name)):
+                    left.lose("its run lengths are of another size than its image", f"{name} in {file.path} ({unfit})")
+                    continue
+                if not left.draw(annotation.shapes, sizes.get(name), f"{name} in {file.path}"):
+                    continue
                 for why in annotation.broken:
                     left.add("parts of objects (rings) that cannot be drawn", f"{name} ({why})")
-                left.draw(annotation.shapes[0])
                 area = sum(shape.area for shape in annotation.shapes)
-                layers[name] += [(file.stuff, area, annotation.category, shape) for shape in annotation.shapes]
+                layers[name] += [(file.stuff, area, value, shape) for shape in annotation.shapes]
     for name, (file, item) in images.items():
         ordered = sorted(layers[name], key=lambda layer: (not layer[0], -layer[1]))
         with noting(problems, file.path):
             entries.append(_entry(file, item, [(layer[2], layer[3]) for layer in ordered], folders, nothing))
     return entries if masks else [replace(entry, mask=None) for entry in entries]
+
+
+def _size(item: dict[str, Any], folders: Folders) -> tuple[int, int] | None:
+    """Height and width of an image, as its entry says, or else itself; None if it is not there."""
+    height: Any = item.get("height")
+    width: Any = item.get("width")
+    if is_size(height, width):
+        return height, width
+    path = folders.find(item["file_name"])
+    return None if path is None else Source(path=path).header().shape
+
+
+def _unfit(shapes: Sequence[Shape], size: tuple[int, int] | None) -> str:
+    """What differs where run lengths are of another size than their image; "" where none does."""
+    for shape in shapes:
+        if isinstance(shape, Runs) and size is not None and (shape.height, shape.width) != size:
+            return f"of {shape.width} x {shape.height} pixels, and it is {size[1]} x {size[0]}"
+    return ""
 
 
 def _entry(
@@ -346,17 +345,8 @@ def _entry(
     path = folders.find(name)
     image = None if path is None else Source(path=path)
     mask = None
-    if image is not None and shapes is not None:
-        declared: Any = item.get("height"), item.get("width")
-        size: tuple[int, int] = declared if is_size(*declared) else image.header().shape
-        for _, shape in shapes:
-            if isinstance(shape, Runs) and (shape.height, shape.width) != size:
-                raise damaged(
-                    file.path,
-                    f"run lengths of {name} are of {shape.width} x {shape.height} pixels, and it is {size[1]} x "
-                    f"{size[0]}",
-                    "the same size",
-                )
+    size = _size(item, folders)
+    if image is not None and size is not None and shapes is not None:
         mask = DrawnHere(path=file.path, size=size, background=nothing, shapes=tuple(shapes))
     return Entry(name=name, image=image, mask=mask, split=file.split, file=file.path)
 

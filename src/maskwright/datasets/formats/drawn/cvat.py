@@ -25,7 +25,6 @@ from maskwright.datasets.formats.drawn.annotations import (
     DrawnHere,
     Entry,
     Folders,
-    LeftOut,
     class_table,
     damaged,
     noting,
@@ -34,6 +33,7 @@ from maskwright.datasets.formats.drawn.annotations import (
     table_file,
     unused_notes,
 )
+from maskwright.datasets.formats.drawn.left_out import LeftOut
 from maskwright.datasets.formats.drawn.shapes import Ellipse, Polygon, Runs, Shape
 from maskwright.datasets.formats.layout import Layout, found
 from maskwright.datasets.problems import Problem
@@ -137,6 +137,10 @@ def _entry(
     name = image.get("name", "")
     subset = image.get("subset", "")
     found_at = (folders.find(f"{subset}/{name}") if subset else None) or folders.find(name)
+    try:
+        size = int(image.attrib["height"]), int(image.attrib["width"])
+    except (ValueError, KeyError):
+        raise damaged(path, f"the image {name!r} has no width and height", _EXPECTED) from None
     layers: list[tuple[int, int, Shape]] = []
     for element in image if masks else ():
         label = element.get("label", "")
@@ -145,19 +149,19 @@ def _entry(
             if element.tag != "tag":
                 left.add(f"shapes of type {element.tag}, which cover no pixels", f"{name} in {path}")
             continue
+        where = f"{name} in {path}"
+        if not label.strip():
+            left.lose("it has no label", where)
+            continue
         labels.setdefault(label, (label, len(labels) + 1, None))
         try:
             order, shape = int(element.get("z_order", "0")), reader(element.attrib)
         except (ValueError, KeyError, OverflowError) as error:
-            left.lose(f"its {element.tag} is damaged", f"{name} in {path} ({label!r}: {error})")
+            left.lose(f"its {element.tag} is damaged", f"{where} ({label!r}: {error})")
             continue
-        left.draw(shape)
-        layers.append((order, labels[label][1], shape))
+        if left.draw((shape,), size, where):
+            layers.append((order, labels[label][1], shape))
     layers.sort(key=lambda layer: layer[0])
-    try:
-        size = int(image.attrib["height"]), int(image.attrib["width"])
-    except (ValueError, KeyError):
-        raise damaged(path, f"the image {name!r} has no width and height", _EXPECTED) from None
     mask = DrawnHere(path=path, size=size, shapes=tuple((value, shape) for _, value, shape in layers))
     return Entry(
         name=name,
@@ -169,7 +173,8 @@ def _entry(
 
 
 def _polygon(given: Mapping[str, str]) -> Shape:
-    return Polygon.of([[float(part) for part in corner.split(",")] for corner in given["points"].split(";")])
+    corners = [corner.split(",") for corner in given["points"].split(";") if corner.strip()]
+    return Polygon.of([[float(part) for part in corner] for corner in corners])
 
 
 def _box(given: Mapping[str, str]) -> Shape:

@@ -17,7 +17,6 @@ from xml.etree import ElementTree
 from maskwright.datasets.formats.drawn.annotations import (
     DrawnHere,
     Entry,
-    LeftOut,
     class_table,
     damaged,
     noting,
@@ -25,6 +24,7 @@ from maskwright.datasets.formats.drawn.annotations import (
     split_of,
     table_file,
 )
+from maskwright.datasets.formats.drawn.left_out import LeftOut, Size
 from maskwright.datasets.formats.drawn.shapes import Polygon, Shape
 from maskwright.datasets.formats.layout import Layout, found
 from maskwright.datasets.formats.pairing import is_image, stem_of
@@ -105,14 +105,13 @@ def _entry(path: Path, images: list[Path], labels: dict[str, Label], left: LeftO
         )
     mask = None
     if masks and image is not None:
-        shapes = _shapes(path, labels, left)
-        height, width = image.header().shape
-        mask = DrawnHere(path=path, size=(height, width), shapes=shapes)
+        size = image.header().shape
+        mask = DrawnHere(path=path, size=size, shapes=_shapes(path, labels, size, left))
     split = next((split for part in path.parts[::-1] if (split := split_of(part)) is not None), None)
     return Entry(name=path.stem, image=image, mask=mask, split=split, file=path)
 
 
-def _shapes(path: Path, labels: dict[str, Label], left: LeftOut) -> tuple[tuple[int, Shape], ...]:
+def _shapes(path: Path, labels: dict[str, Label], size: Size, left: LeftOut) -> tuple[tuple[int, Shape], ...]:
     shapes: list[tuple[int, Shape]] = []
     try:
         for _, layer in ElementTree.iterparse(path):
@@ -122,13 +121,14 @@ def _shapes(path: Path, labels: dict[str, Label], left: LeftOut) -> tuple[tuple[
             value = labels.setdefault(name, (name, len(labels) + 1, _color(layer.get("LineColor"))))[1]
             for region in layer.iter("Region"):
                 corners = [(float(v.get("X", "")), float(v.get("Y", ""))) for v in region.iter("Vertex")]
+                where = f"region {region.get('Id')} of {path.name}"
                 try:
                     shape = Polygon.of([number for corner in corners for number in corner])
                 except ValueError:
-                    left.lose("regions without an area", f"region {region.get('Id')} of {path.name}")
+                    left.lose("regions without an area", where)
                     continue
-                left.draw(shape)
-                shapes.append((0 if region.get("NegativeROA") == "1" else value, shape))
+                if left.draw((shape,), size, where):
+                    shapes.append((0 if region.get("NegativeROA") == "1" else value, shape))
             layer.clear()
     except (ElementTree.ParseError, OSError, ValueError) as error:
         raise damaged(path, str(error), _EXPECTED) from None

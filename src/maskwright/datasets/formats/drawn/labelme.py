@@ -22,7 +22,7 @@ import base64
 import io
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,6 @@ from maskwright.datasets.formats.drawn.annotations import (
     DrawnHere,
     Entry,
     Folders,
-    LeftOut,
     bitmap_of,
     class_table,
     damaged,
@@ -44,6 +43,7 @@ from maskwright.datasets.formats.drawn.annotations import (
     unused_notes,
 )
 from maskwright.datasets.formats.drawn.checks import is_size, is_text
+from maskwright.datasets.formats.drawn.left_out import LeftOut
 from maskwright.datasets.formats.drawn.shapes import Ellipse, Polygon, Shape
 from maskwright.datasets.formats.layout import Layout, found, has_masks
 from maskwright.datasets.problems import Problem
@@ -56,6 +56,8 @@ from maskwright.imaging.decoders import Header, Raster, decode, read_header, sni
 LABELS = "labels.txt"
 IGNORE, BACKGROUND = "__ignore__", "_background_"
 _EXPECTED = 'Labelme: {"shapes": [{"label", "points", "shape_type"}, ...], "imagePath", "imageHeight", "imageWidth"}'
+_JUDGED = 3
+"""JSON files of a folder that are looked at: settings of another tool may come first by name."""
 _WITHOUT_AREA = ("point", "points", "line", "linestrip")
 
 
@@ -117,11 +119,15 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
     places = _places(root)
     if not places:
         return None
+    left = LeftOut()
     contents: list[tuple[Path, dict[str, Any]]] = []
     for path in (path for place in places for path in _files(place)):
         with noting(problems, path):
-            contents.append((path, _load(path)))
-    left = LeftOut()
+            content = _load(path)
+            if content is not None:
+                contents.append((path, content))
+            else:
+                left.add("JSON files that are not of Labelme", str(path))
     lists = [path for place in (root, *places) if (path := place / LABELS).is_file()]
     names = _labels(lists, [content for _, content in contents])
     values = {name: place + 1 for place, name in enumerate(names)} | {BACKGROUND: 0, IGNORE: len(names) + 1}
@@ -165,36 +171,38 @@ def _files(place: Path) -> list[Path]:
 
 
 def _holds_labelme(place: Path) -> bool:
-    """Whether its first JSON file, by name, is one of Labelme."""
-    first = next(iter(_files(place)), None)
-    if first is None:
-        return False
-    with first.open("rb") as file:
+    """Whether one of its first JSON files, by name, is of Labelme."""
+    return any(_is_labelme(path) for path in _files(place)[:_JUDGED])
+
+
+def _is_labelme(path: Path) -> bool:
+    with path.open("rb") as file:
         if not file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
             return False
     try:
-        content = json.loads(first.read_bytes())
+        content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(content, dict) and isinstance(content.get("shapes"), list) and "imagePath" in content
 
 
-def _load(path: Path) -> dict[str, Any]:
-    """A file without its picture, its entries checked."""
+def _load(path: Path) -> dict[str, Any] | None:
+    """A file without its picture, its entries checked; None if it is of something else."""
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise damaged(path, str(error), _EXPECTED) from None
-    if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
+    if not isinstance(content, dict) or not {"shapes", "imagePath"} & content.keys():
+        return None
+    if not isinstance(content.get("shapes"), list):
         raise damaged(path, "it has no list of shapes", _EXPECTED)
     for shape in content["shapes"]:
-        if (
-            not isinstance(shape, dict)
-            or not is_text(shape.get("label"))
-            or not shape["label"].strip()
-            or "points" not in shape
-        ):
-            raise damaged(path, f"a shape has no label or no points: {str(shape)[:100]}", _EXPECTED)
+        if not isinstance(shape, dict) or "points" not in shape:
+            raise damaged(path, f"a shape has no points: {str(shape)[:100]}", _EXPECTED)
+        label = shape.get("label")
+        if not (label is None or type(label) in (int, float) or is_text(label)):
+            raise damaged(path, f"a shape has the label {str(label)[:100]}", _EXPECTED)
+        shape["label"] = "" if label is None else str(label).strip()
     content["imageData"] = bool(content.get("imageData"))
     return content
 
@@ -210,7 +218,7 @@ def _labels(lists: list[Path], contents: list[dict[str, Any]]) -> list[str]:
 def _entry(
     path: Path, root: Path, content: dict[str, Any], values: dict[str, int], masks: bool, left: LeftOut
 ) -> Entry:
-    image = _image(path, content)
+    image = _image(path, root, content)
     mask = None
     if image is not None and masks:
         declared: Any = content.get("imageHeight"), content.get("imageWidth")
@@ -218,6 +226,9 @@ def _entry(
         shapes: list[tuple[int, Shape]] = []
         for entry in content["shapes"]:
             kind = entry.get("shape_type") or "polygon"
+            if not entry["label"]:
+                left.lose("it has no label", str(path))
+                continue
             if kind in _WITHOUT_AREA:
                 left.add("points and lines, which cover no pixels", str(path))
                 continue
@@ -226,20 +237,23 @@ def _entry(
             except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
                 left.lose(f"its {kind} is damaged", f"{path} ({entry['label']!r}: {error})")
                 continue
-            left.draw(shape)
-            shapes.append((values[entry["label"]], shape))
+            if left.draw((shape,), (height, width), str(path)):
+                shapes.append((values[entry["label"]], shape))
         mask = DrawnHere(path=path, size=(height, width), shapes=tuple(shapes))
     split = split_of(path.parent.name) if path.parent != root else None
     return Entry(name=path.relative_to(root).as_posix(), image=image, mask=mask, split=split, file=path)
 
 
-def _image(path: Path, content: dict[str, Any]) -> Source | None:
-    folders = Folders([path.parent])
+def _image(path: Path, root: Path, content: dict[str, Any]) -> Source | None:
     name = content.get("imagePath")
-    beside = folders.find(name) if isinstance(name, str) and name else None
-    if beside is None:
-        stems = (path.with_suffix(suffix) for suffix in sorted(images.IMAGE_SUFFIXES))
-        beside = next((other for other in stems if other.is_file()), None)
+    names = [name] if isinstance(name, str) and name else []
+    names += [path.with_suffix(suffix).name for suffix in sorted(images.IMAGE_SUFFIXES)]
+    folders = Folders([path.parent])
+    beside = next((found for name in names if (found := folders.find(name))), None)
+    if beside is None and path.parent != root:  # JSON files in a folder of their own, beside one of the images
+        others = [Folders([folder]) for folder in (root, *sorted(root.iterdir())) if folder.is_dir()]
+        places = {found for name in names for folder in others if (found := folder.find(name))}
+        beside = places.pop() if len(places) == 1 else None
     if beside is not None:
         return Source(path=beside)
     return EmbeddedImage(path=path) if content["imageData"] else None
@@ -252,15 +266,24 @@ def _shape(kind: str, entry: dict[str, Any]) -> Shape:
         "rectangle": lambda: Polygon.box(*_corners(points)) if len(points) == 2 else Polygon.of(points),
         "rotation": lambda: Polygon.of(points),
         "oriented_rectangle": lambda: Polygon.of(points),
-        "circle": lambda: _circle(*points),
-        "mask": lambda: bitmap_of(base64.b64decode(entry["mask"]), round(points[0][1]), round(points[0][0])),
+        "circle": lambda: _circle(points),
+        "mask": lambda: _bitmap(entry.get("mask"), points),
     }
     if kind not in readers:
         raise ValueError(f"shapes of this type are unknown (known: {', '.join(readers)})")
     return readers[kind]()
 
 
-def _circle(centre: Sequence[float], edge: Sequence[float]) -> Shape:
+def _bitmap(png: Any, points: Any) -> Shape:
+    if not isinstance(png, str) or not points:
+        raise ValueError("it has no picture, or no place")
+    return bitmap_of(base64.b64decode(png), round(points[0][1]), round(points[0][0]))
+
+
+def _circle(points: Any) -> Shape:
+    if len(points) != 2:
+        raise ValueError(f"it has {len(points)} points, and a circle has its centre and one on its edge")
+    centre, edge = points
     radius = math.dist(centre, edge)
     return Ellipse.of(float(centre[0]), float(centre[1]), radius, radius)
 

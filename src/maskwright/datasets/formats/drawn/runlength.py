@@ -8,15 +8,17 @@
     b.jpg,                              nothing in this image
 
 "1 3 10 5" are pairs of a start and a length: pixels 1, 2, 3 and 10 to 14, counted from 1, from top to bottom and then
-from left to right. Pixels in no run are background (0). Without classes, pixels of runs are foreground (1); classes
-that are numbers keep them as raw values, names are numbered from 1 in alphabetic order. Where classes overlap, the row
-further down wins. Images without a row are left out, with a note: an image of nothing needs a row without runs.
+from left to right. Where a start is 0, all starts of the file are counted from 0. Pixels in no run are background (0).
+Without classes, pixels of runs are foreground (1); classes that are numbers keep them as raw values, names are
+numbered from 1 in alphabetic order. Where classes overlap, the row further down wins. Images without a row are left
+out, with a note: an image of nothing needs a row without runs.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import math
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -26,6 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from maskwright.datasets.classes import ClassTable, LabelClass, check_count
+from maskwright.datasets.formats.drawn.left_out import NO_PIXEL, LeftOut
 from maskwright.datasets.formats.layout import Layout, counted, folders_in, found, table_in
 from maskwright.datasets.formats.pairing import is_image, stem_of
 from maskwright.datasets.problems import Problem, report
@@ -51,6 +54,8 @@ class Runs(Source):
     image: Path
     relative: bool = False
     """Whether a start counts from the end of the run before, and from 0 (SIIM-ACR pneumothorax)."""
+    first: int = 1
+    """What the first pixel is called: 1, or 0."""
     runs: tuple[tuple[int, str], ...]
     """Raw values and their run lengths, in the order in which they are painted."""
 
@@ -68,26 +73,18 @@ class Runs(Source):
         raise AssertionError("run lengths are read as a mask")
 
     def read_mask(self) -> np.ndarray:
-        """The mask (int32); raises UnreadableFileError where runs are no pairs, overlap or leave the image."""
+        """The mask (int32); raises UnreadableFileError where runs leave the image."""
         height, width = images.header_of(self.image).shape
         with named(self.path):
             require_room(height * width, 12)
         flat = np.zeros(height * width, np.int32)
         for value, text in self.runs:
-            try:
-                numbers = np.array(text.split(), np.int64)
-            except (ValueError, OverflowError):
-                raise self._broken(f"has the run lengths {text[:40]!r}", "whole numbers with blanks between") from None
-            if len(numbers) % 2:
-                raise self._broken(f"has {len(numbers)} numbers", "pairs of a start and a length")
-            starts, lengths = numbers[0::2], numbers[1::2]
-            if self.relative:
-                starts = np.cumsum(starts) + np.concatenate(([0], np.cumsum(lengths)[:-1])).astype(np.int64) + 1
-            starts = starts - 1
-            if len(starts) and (starts.min() < 0 or lengths.min() < 1 or (starts + lengths).max() > flat.size):
+            starts, lengths = numbers_of(text)
+            starts = _absolute(starts, lengths) if self.relative else starts - self.first
+            if len(starts) and (starts.min() < 0 or (starts + lengths).max() > flat.size):
                 raise self._broken(
                     f"has runs outside the {width} x {height} = {flat.size} pixels",
-                    "starts from 1 on, down the columns",
+                    f"starts from {self.first} on, down the columns",
                 )
             changes = np.zeros(flat.size + 1, np.int32)
             np.add.at(changes, starts, 1)
@@ -104,6 +101,24 @@ class Runs(Source):
             remedy="Correct the row, or remove it.",
             file=self.path,
         )
+
+
+def numbers_of(text: str) -> tuple[np.ndarray, np.ndarray]:
+    """Starts and lengths as they are written; raises ValueError if they are no pairs of whole numbers."""
+    try:
+        numbers = np.array(text.split(), np.int64)
+    except (ValueError, OverflowError):
+        raise ValueError(f"the run lengths {text[:40]!r} are not whole numbers with blanks between") from None
+    if len(numbers) % 2:
+        raise ValueError(f"{len(numbers)} numbers are no pairs of a start and a length")
+    if len(numbers) and numbers.min() < 0:
+        raise ValueError(f"the number {numbers.min()} is below 0")
+    return numbers[0::2], numbers[1::2]
+
+
+def _absolute(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Starts counted from 0 of starts that count from the end of the run before."""
+    return np.asarray(np.cumsum(starts) + np.concatenate(([0], np.cumsum(lengths)[:-1])).astype(np.int64))
 
 
 def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout | None:
@@ -135,10 +150,11 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
     path = files[0]
     rows = _rows(path)
     values, classes = _values(path, rows)
+    left = LeftOut()
     by_name, by_stem = _images_below(path.parent)
     samples: list[Sample] = []
     runs: defaultdict[Path, list[tuple[int, str]]] = defaultdict(list)
-    for name, kind, text in rows:
+    for line, name, kind, text in rows:
         candidates = by_name.get(name) or by_stem.get(name, [])
         if len(candidates) > 1:
             both = " and ".join(map(str, candidates))
@@ -158,20 +174,33 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
             )
             report(problems, problem, PairingError)
             continue
-        runs[candidates[0]] += [(values[kind], text)] if text else []
-    relative = _are_relative(path, rows)
+        within = runs[candidates[0]]
+        if text and masks:
+            try:
+                _, lengths = numbers_of(text)
+            except ValueError as error:
+                left.lose("its run lengths are broken", f"{path}, line {line} ({error})")
+                continue
+            if not lengths.any():
+                left.lose(NO_PIXEL, f"{path}, line {line}")
+                continue
+            left.drawn += 1
+            within.append((values[kind], text))
+    relative, remark = _are_relative(path, runs)
+    first = 0 if not relative and _any_starts_at_zero(runs) else 1
     for image, parts in runs.items():
-        mask = Runs(path=path, image=image, runs=tuple(parts), relative=relative) if masks else None
+        mask = Runs(path=path, image=image, runs=tuple(parts), relative=relative, first=first) if masks else None
         samples.append(Sample(id=stem_of(image), image=Source(path=image), mask=mask))
     if not samples and not problems:
         raise EmptyDataError(
             f"{path} names no image that is below {path.parent}.", expected="Expected the images beside it.", file=path
         )
     samples.sort(key=lambda sample: natural(sample.id))
-    left = [path.name for paths in by_stem.values() for path in paths if path not in runs]
-    notes = [f"{counted(len(left), 'image')} without a row in {path.name} left out: {listed(left)}"] if left else []
-    if relative:
-        notes.append(f"{path.name}: starts do not ascend: each is read as relative to the end of the run before")
+    alone = [path.name for paths in by_stem.values() for path in paths if path not in runs]
+    notes = [f"{counted(len(alone), 'image')} without a row in {path.name} left out: {listed(alone)}"] if alone else []
+    notes += [f"{path.name}: {remark}"] if remark else []
+    notes += [f"{path.name}: a start is 0: all are counted from 0"] if not first else []
+    notes += left.notes(root, problems) if masks else []
     return Layout(
         format="run lengths",
         samples=tuple(samples),
@@ -196,8 +225,8 @@ def _columns(path: Path) -> tuple[int, int, int | None, bool] | None:
     return image, runs, next((names.index(name) for name in _CLASS if name in names), None), names[image] in _JOINED
 
 
-def _rows(path: Path) -> list[tuple[str, str, str]]:
-    """Name of the image, class ("" without one) and run lengths ("" for nothing) of each row."""
+def _rows(path: Path) -> list[tuple[int, str, str, str]]:
+    """Line, name of the image, class ("" without one) and run lengths ("" for nothing) of each row."""
     columns = _columns(path)
     assert columns is not None, "only files with these columns are read"
     image, runs, kind, joined = columns
@@ -229,13 +258,13 @@ def _rows(path: Path) -> list[tuple[str, str, str]]:
         if joined:
             name, _, label = name.rpartition("_")
         text = row[runs].strip() if len(row) > runs else ""
-        found_rows.append((name, label, "" if text in ("-1", "nan") else text))
+        found_rows.append((number, name, label, "" if text in ("-1", "nan") else text))
     return found_rows
 
 
-def _values(path: Path, rows: Sequence[tuple[str, str, str]]) -> tuple[Mapping[str, int], ClassTable]:
+def _values(path: Path, rows: Sequence[tuple[int, str, str, str]]) -> tuple[Mapping[str, int], ClassTable]:
     """The raw value of each class as the file writes it, and the class table."""
-    kinds = sorted({kind for _, kind, _ in rows if kind}, key=natural)
+    kinds = sorted({kind for _, _, kind, _ in rows if kind}, key=natural)
     if not kinds:
         return {"": 1}, _table({"background": 0, "foreground": 1})
     check_count(len(kinds))
@@ -247,11 +276,8 @@ def _values(path: Path, rows: Sequence[tuple[str, str, str]]) -> tuple[Mapping[s
                 remedy="Number them anew.",
                 file=path,
             )
-        values = {kind: int(kind) for kind in kinds}
-        if 0 in values.values():
-            raise DataError(
-                f"{path} has a class 0, which would be the background's. Expected classes from 1 on. Number them anew."
-            )
+        shift = int("0" in {str(int(kind)) for kind in kinds})  # 0 is the background's
+        values = {kind: int(kind) + shift for kind in kinds}
         names = {f"class {kind}": value for kind, value in values.items()}
     else:
         values = {kind: place for place, kind in enumerate(kinds, 1)}
@@ -268,34 +294,53 @@ def _table(names: Mapping[str, int]) -> ClassTable:
     )
 
 
-def _are_relative(path: Path, rows: Sequence[tuple[str, str, str]]) -> bool:
-    """Whether starts count from the end of the run before: they do not ascend, in most rows of several runs.
+Rows = Mapping[Path, Sequence[tuple[int, str]]]
+"""Of each image the raw values and run lengths of its rows."""
 
-    Raises DataError where some rows ascend as absolute starts must, and others do not.
+
+def _any_starts_at_zero(runs: Rows) -> bool:
+    return any((numbers_of(text)[0] == 0).any() for parts in runs.values() for _, text in parts)
+
+
+def _are_relative(path: Path, runs: Rows) -> tuple[bool, str]:
+    """Whether starts count from the end of the run before, and what to say of it.
+
+    Where runs do not ascend, each after the end of the one before, either they do, or the runs were written in any
+    order: what fits into the images without overlap is meant. Raises DataError where both do, or neither.
     """
-    falling: list[str] = []
+    falling: dict[Path, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
     rising = 0
-    for name, _, text in rows:
-        try:
-            numbers = np.array(text.split(), np.int64)
-        except (ValueError, OverflowError):
-            continue  # reading the mask says what is wrong with it
-        starts, lengths = numbers[0::2], numbers[1::2]
-        if len(starts) < 2 or len(starts) != len(lengths):
-            continue
-        if (starts[1:] < starts[:-1] + lengths[:-1]).any():
-            falling.append(name)
-        else:
-            rising += 1
-    if falling and rising > len(falling):
-        raise DataError(
-            f"{path}: the starts of {falling[0]} do not ascend, or its runs overlap, as {len(falling)} of "
-            f"{len(falling) + rising} masks have it.",
-            expected="Expected starts that ascend, each after the end of the run before.",
-            remedy="Correct these rows, or remove them.",
-            file=path,
-        )
-    return bool(falling)
+    for image, parts in runs.items():
+        for starts, lengths in (numbers_of(text) for _, text in parts):
+            if (starts[1:] < starts[:-1] + lengths[:-1]).any():
+                falling[image].append((starts, lengths))
+            else:
+                rising += len(starts) > 1
+    if not falling:
+        return False, ""
+    odd = sum(map(len, falling.values()))
+    pixels = {image: math.prod(images.header_of(image).shape) for image in falling}
+    pairs = [(pixels[image], *pair) for image, pairs in falling.items() for pair in pairs]
+    relative = odd >= rising and all(starts.sum() + lengths.sum() <= size for size, starts, lengths in pairs)
+    unordered = all(_fit(size, starts, lengths) for size, starts, lengths in pairs)
+    if relative and not unordered:
+        return True, "starts do not ascend: each is read as relative to the end of the run before"
+    if unordered and not relative:
+        return False, "starts do not ascend; the runs do not overlap, so their order does not matter"
+    raise DataError(
+        f"{path}: the starts of {next(iter(falling)).name} do not ascend, or its runs overlap, as {odd} of "
+        f"{odd + rising} masks have it.",
+        expected="Expected starts that ascend, each after the end of the run before.",
+        remedy="Correct these rows, or remove them.",
+        file=path,
+    )
+
+
+def _fit(size: int, starts: np.ndarray, lengths: np.ndarray) -> bool:
+    """Whether runs, in any order, lie within so many pixels and do not overlap."""
+    order = np.argsort(starts, kind="stable")
+    starts, ends = starts[order], (starts + lengths)[order]
+    return bool((starts[1:] >= ends[:-1]).all() and ends[-1] <= size + 1)
 
 
 def _images_below(home: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:

@@ -34,12 +34,20 @@ class Patch(NamedTuple):
     """H x W bool."""
 
 
+Bounds = tuple[float, float, float, float]
+"""Left, top, right and bottom."""
+
+
 class Shape(Protocol):
     """Something that covers pixels: small, frozen and picklable."""
 
     @property
     def area(self) -> float:
         """Roughly how many pixels it covers; what is larger is drawn first where a format has no order."""
+
+    @property
+    def bounds(self) -> Bounds:
+        """A rectangle that holds it."""
 
     def patch(self, frame: Window) -> Patch | None:
         """Its pixels within a frame, in the coordinates of the image; None if there are none."""
@@ -85,6 +93,11 @@ class Polygon:
         """The area between its rings, where they do not cross and the first holds the others."""
         areas = sorted((abs(_signed_area(_corners(ring))) for ring in self.rings), reverse=True)
         return areas[0] - sum(areas[1:])
+
+    @property
+    def bounds(self) -> Bounds:
+        """Exactly."""
+        return _extent(np.concatenate([_corners(ring) for ring in self.rings]))
 
     @property
     def is_box(self) -> bool:
@@ -156,15 +169,18 @@ class Ellipse:
         """Exactly."""
         return math.pi * self.across * self.down
 
+    @property
+    def bounds(self) -> Bounds:
+        """Exactly."""
+        reach_x, reach_y = self._reach()
+        return self.x - reach_x, self.y - reach_y, self.x + reach_x, self.y + reach_y
+
     def patch(self, frame: Window) -> Patch | None:
         """As `Shape.patch`; a centre on the outline is inside."""
         if not min(self.across, self.down) > 0:
             return None
         cos, sin = math.cos(math.radians(self.degrees)), math.sin(math.radians(self.degrees))
-        reach_x, reach_y = (
-            math.hypot(self.across * cos, self.down * sin),
-            math.hypot(self.across * sin, self.down * cos),
-        )
+        reach_x, reach_y = self._reach()
         top, bottom = _range(self.y, reach_y, frame.top, frame.height)
         left, right = _range(self.x, reach_x, frame.left, frame.width)
         if top >= bottom or left >= right:
@@ -173,6 +189,11 @@ class Ellipse:
         x = np.arange(left, right) + 0.5 - self.x
         inside = ((x * cos + y * sin) / self.across) ** 2 + ((y * cos - x * sin) / self.down) ** 2 <= 1
         return Patch(top, left, inside)
+
+    def _reach(self) -> tuple[float, float]:
+        """How far it reaches from its centre, to the side and up."""
+        cos, sin = math.cos(math.radians(self.degrees)), math.sin(math.radians(self.degrees))
+        return math.hypot(self.across * cos, self.down * sin), math.hypot(self.across * sin, self.down * cos)
 
 
 @dataclass(frozen=True)
@@ -201,6 +222,11 @@ class Runs:
         """Exactly."""
         return float(np.frombuffer(self.counts, np.uint32)[1::2].sum())
 
+    @property
+    def bounds(self) -> Bounds:
+        """The rectangle's."""
+        return self.left, self.top, self.left + self.width, self.top + self.height
+
     def patch(self, frame: Window) -> Patch | None:
         """As `Shape.patch`."""
         counts = np.frombuffer(self.counts, np.uint32)
@@ -228,6 +254,11 @@ class Bitmap:
         """Exactly."""
         return float(np.unpackbits(np.frombuffer(self.bits, np.uint8)).sum())
 
+    @property
+    def bounds(self) -> Bounds:
+        """The rectangle's."""
+        return self.left, self.top, self.left + self.width, self.top + self.height
+
     def patch(self, frame: Window) -> Patch | None:
         """As `Shape.patch`."""
         flat = np.unpackbits(np.frombuffer(self.bits, np.uint8), count=self.height * self.width)
@@ -253,6 +284,12 @@ class PixelPolygon:
     def area(self) -> float:
         """Roughly."""
         return Polygon(tuple(_ints(ring).astype(np.float64).tobytes() for ring in self.rings)).area
+
+    @property
+    def bounds(self) -> Bounds:
+        """With its outline."""
+        left, top, right, bottom = _extent(_ints(self.rings[0]))
+        return left, top, right + 1, bottom + 1
 
     def patch(self, frame: Window) -> Patch | None:
         """As `Shape.patch`."""
@@ -288,6 +325,11 @@ def _corners(ring: bytes) -> np.ndarray:
 
 def _ints(ring: bytes) -> np.ndarray:
     return np.frombuffer(ring, np.int32).reshape(-1, 2)
+
+
+def _extent(corners: np.ndarray) -> Bounds:
+    (left, top), (right, bottom) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+    return left, top, right, bottom
 
 
 def _signed_area(corners: np.ndarray) -> float:

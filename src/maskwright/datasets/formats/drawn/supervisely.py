@@ -25,7 +25,6 @@ from maskwright.datasets.formats.drawn.annotations import (
     DrawnHere,
     Entry,
     Folders,
-    LeftOut,
     bitmap_of,
     class_table,
     damaged,
@@ -36,6 +35,7 @@ from maskwright.datasets.formats.drawn.annotations import (
     unused_notes,
 )
 from maskwright.datasets.formats.drawn.checks import is_size, is_text
+from maskwright.datasets.formats.drawn.left_out import LeftOut
 from maskwright.datasets.formats.drawn.shapes import PixelPolygon, Polygon, Shape
 from maskwright.datasets.formats.layout import Layout, found
 from maskwright.datasets.problems import Problem
@@ -151,6 +151,8 @@ def _entry(
         kind, label = entry.get("geometryType"), entry.get("classTitle")
         if kind not in _COVERING:
             left.add(f"objects of type {kind}, which cover no pixels here", str(path))
+        elif not label:
+            left.lose("it has no class", str(path))
         elif label not in values and label not in unknown:
             raise damaged(path, f"it has an object of class {label!r}", f"one of {META}: {', '.join(values)}")
         elif label in unknown:
@@ -161,8 +163,8 @@ def _entry(
             except (ValueError, TypeError, LookupError, AttributeError, OverflowError, zlib.error) as error:
                 left.lose(f"its {kind} is damaged", f"{path} ({label!r}: {error})")
                 continue
-            left.draw(shape)
-            shapes.append((values[label], shape))
+            if left.draw((shape,), size, str(path)):
+                shapes.append((values[label], shape))
     image = _image(path, dataset)
     mask = DrawnHere(path=path, size=size, shapes=tuple(shapes)) if masks else None
     name = path.with_suffix("") if image is None else image.path

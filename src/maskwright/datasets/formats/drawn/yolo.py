@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from maskwright.datasets.formats.drawn.annotations import (
     split_of,
     table_file,
 )
+from maskwright.datasets.formats.drawn.left_out import LeftOut
 from maskwright.datasets.formats.drawn.shapes import Polygon
 from maskwright.datasets.formats.layout import Layout, counted, found
 from maskwright.datasets.problems import Problem, report
@@ -47,8 +49,6 @@ NAMES = "classes.txt"
 _IS_YOLO = re.compile(r"\A(?=.*^names\s*:)(?=.*^(?:train|val)\s*:)", re.MULTILINE | re.DOTALL)
 _LINE = 'lines "class x1 y1 x2 y2 x3 y3 ...", in parts of width and height'
 _EXPECTED = "names: a list, or numbers with names; train, val, test: folders"
-_JUDGED = 8
-"""Label files looked at before the first is needed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,11 +117,17 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
             expected=f"Expected one for {first} at {labels[first]}.",
         )
     names = found_set.names
+    left = LeftOut()
+    highest = -1
+    for label in dict.fromkeys(there) if masks or names is None else ():
+        # With a list of problems, every file is read again, and what is wrong with it is noted then.
+        with nullcontext() if problems is None else suppress(DataError):
+            for number, corners in _lines(label, None if names is None else len(names), left if masks else None):
+                highest = max(highest, number)
+                left.drawn += 1
+                left.boxes += Polygon.of(corners).is_box
     if names is None:
-        highest = max((number for label in there for number, _ in _lines(label, None)), default=-1)
         names = [f"class {number}" for number in range(highest + 1)]
-    for label in there[:_JUDGED] if masks and problems is None else ():
-        list(_lines(label, len(names)))
     entries = [_entry(path, split, labels[path], len(names), root, masks=masks) for split, path in found_set.images]
     if masks:
         _check_alone(labels, problems)
@@ -129,6 +135,7 @@ def read(root: Path, *, masks: bool, problems: list[Problem] | None) -> Layout |
     empty = len(labels) - len(there)
     notes = ["pixels of no polygon are the class 'background' (raw value 0); larger polygons are drawn first"]
     notes += [f"{counted(empty, 'image')} without a label file: background only"] if empty else []
+    notes += left.notes(root, problems) if masks else []
     if found_set.names is None:
         notes.append(f"no data.yaml or {NAMES} names the {len(names)} classes that {found_set.file} uses")
     table = [(name, number + 1, None) for number, name in enumerate(names)]
@@ -169,6 +176,13 @@ def _described(root: Path) -> _Set | None:
         content = _parsed(path, text)
         if "masks_dir" in content:
             return None
+        if "kpt_shape" in content:
+            raise DataError(
+                f"{path} is of YOLO for poses: its lines are boxes and key points (kpt_shape).",
+                expected="Expected outlines.",
+                remedy="Key points do not say which pixels belong to an object; draw outlines.",
+                file=path,
+            )
         images: list[tuple[str | None, Path]] = [
             (split, image) for split in ("train", "val", "test") for image in _images(path, content, split)
         ]
@@ -313,8 +327,11 @@ def _check_alone(labels: dict[Path, Path], problems: list[Problem] | None) -> No
     )
 
 
-def _lines(path: Path, names: int | None) -> Iterator[tuple[int, np.ndarray]]:
-    """Class and corners (`N x 2`, in parts of width and height) of every line of a label file."""
+def _lines(path: Path, names: int | None, left: LeftOut | None = None) -> Iterator[tuple[int, np.ndarray]]:
+    """Class and corners (`N x 2`, in parts of width and height) of every line of a label file that is a polygon.
+
+    Other lines are counted in `left`. Raises DataError for a file that cannot be read, or a class that has no name.
+    """
     try:
         lines = read_text(path).splitlines()
     except (OSError, ValueError) as error:
@@ -323,21 +340,48 @@ def _lines(path: Path, names: int | None) -> Iterator[tuple[int, np.ndarray]]:
         words = line.split()
         if not words:
             continue
-        if len(words) == 5:
-            raise damaged(path, f"line {place} has 5 numbers, which is a box and no outline", f"polygons: {_LINE}")
         try:
-            number, corners = int(float(words[0])), np.array(words[1:], np.float64)
-        except (ValueError, OverflowError):
-            raise damaged(path, f"line {place} is {line[:60]!r}", _LINE) from None
-        if len(words) < 7 or len(words) % 2 == 0 or not np.isfinite(corners).all():
-            raise damaged(path, f"line {place} has {len(words)} numbers", _LINE)
-        if np.abs(corners).max() > _BEYOND:
-            raise damaged(path, f"line {place} has the coordinate {corners[np.abs(corners).argmax()]:g}", _LINE)
+            number, corners = _polygon(words)
+        except _NoPolygon as error:
+            if left is not None:
+                left.lose(f"its line is {error.what}", f"{path}, line {place} ({error})")
+            continue
         if number < 0 or number >= (MAX_CLASSES if names is None else names):
             last = (MAX_CLASSES if names is None else names) - 1
             raise damaged(path, f"line {place} has the class {number}", f"0 to {last}, as they are named")
-        yield number, corners.reshape(-1, 2)
+        yield number, corners
+
+
+class _NoPolygon(ValueError):
+    """Words of a line that are no polygon."""
+
+    def __init__(self, what: str, found: str) -> None:
+        super().__init__(found)
+        self.what = what
+
+
+def _polygon(words: list[str]) -> tuple[int, np.ndarray]:
+    """Class and corners; raises _NoPolygon."""
+    if len(words) == 5:
+        raise _NoPolygon("a box and no outline", "5 numbers")
+    try:
+        number, flat = int(float(words[0])), np.array(words[1:], np.float64)
+    except (ValueError, OverflowError):
+        raise _NoPolygon("no numbers", " ".join(words)[:60]) from None
+    if len(words) < 7 or len(words) % 2 == 0 or not np.isfinite(flat).all():
+        raise _NoPolygon('not "class x1 y1 x2 y2 x3 y3 ..."', f"{len(words)} numbers")
+    if np.abs(flat).max() > _BEYOND:
+        raise _NoPolygon("not in parts of width and height", f"coordinate {flat[np.abs(flat).argmax()]:g}")
+    corners = flat.reshape(-1, 2)
+    if (corners.max(axis=0) <= 0).any() or (corners.min(axis=0) >= 1).any():
+        raise _NoPolygon("outside of its image", f"corners from {corners.min(axis=0)} to {corners.max(axis=0)}")
+    if Polygon.of(corners).area <= _NOTHING:
+        raise _NoPolygon("a polygon without area", f"{len(corners)} corners")
+    return number, corners
 
 
 _BEYOND = 2.0
 """Corners may lie a little outside of the image; further out, they are in pixels."""
+
+_NOTHING = 1e-12
+"""Area, as part of an image's, that is none."""
