@@ -24,7 +24,8 @@ import numpy as np
 from PIL import Image
 
 MISPLACED = frozenset({"shifted-mask", "turned-mask", "unrelated-mask", "shifted-masks"})
-SIZE = (240, 320)
+SIZE = (192, 256)
+"""Not reduced by the check, so that 4 pixels are beyond the two that count as play."""
 EVERY = 10
 SHIFT = 4
 Picture = tuple[np.ndarray, np.ndarray]
@@ -125,11 +126,10 @@ def write(folder: Path, pairs: list[Picture], change: Callable[[np.ndarray, int]
     """Images and masks; every tenth mask changed."""
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True)
-    # Names that are no sequence, so that neighbours are not taken for frames.
     for index, (image, mask) in enumerate(pairs):
         if change is not None and index % EVERY == 0:
             mask = change(mask, index // EVERY)
-        Image.fromarray(image).save(folder / f"images/p{index:04}.png", compress_level=1)
+        Image.fromarray(image.squeeze()).save(folder / f"images/p{index:04}.png", compress_level=1)
         Image.fromarray(mask).save(folder / f"masks/p{index:04}.png", compress_level=1)
 
 

@@ -228,6 +228,7 @@ def isic_attributes(root: Path) -> Truth:
             spots = np.zeros_like(mask)
             if name in ("globules", "pigment_network"):
                 spots[rng.integers(0, 50) :, rng.integers(0, 60) :] = 255
+                spots *= mask
             put(root / f"ISIC2018_Task2_Training_GroundTruth_v3/ISIC_{index:07}_attribute_{name}.png", spots)
     for folder in [path for path in root.iterdir() if path.is_dir()]:
         text(folder / "ATTRIBUTION.txt", "CC0\n")

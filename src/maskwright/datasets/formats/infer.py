@@ -150,12 +150,16 @@ def _is_figure(series: Series, root: Path, here: int, files: int) -> bool:
 
 def _reading(rule: Rule, root: Path) -> Reading:
     objects = any(len(masks) > 1 for masks in rule.pairs.values())
+    owners: dict[Path, Match] = {}
+    for match in rule.matches:
+        for image in match.pairs:
+            owners.setdefault(image, match)
     samples = _samples(
         root,
         [
             (match, image, Source(path=masks[0]) if not objects else
              Layered(path=masks[0], paths=masks, numbers=(1,) * len(masks)))
-            for match in rule.matches for image in match.pairs if (masks := rule.pairs[image])
+            for image, match in owners.items() if (masks := rule.pairs[image])
         ],
     )  # fmt: skip
     merged = "; the masks of its objects are merged" if objects else ""
