@@ -70,7 +70,8 @@ def _write_plain(path: Path, pixels: np.ndarray, suffix: str) -> None:
     else:
         import h5py
 
-        with h5py.File(path, "w") as file:
+        # The temporary file is locked by this process already (`runs.replacing`).
+        with h5py.File(path, "w", locking=False) as file:
             file.create_dataset("mask", data=pixels, compression="gzip")
 
 

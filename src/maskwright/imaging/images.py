@@ -35,10 +35,11 @@ _DOUBLE = tuple(suffix for suffix in IMAGE_SUFFIXES if suffix.count(".") > 1)
 
 def split_suffix(name: str) -> tuple[str, str]:
     """A file name's stem and its suffix in lower case; `.ome.tif`, `.nii.gz` and the like are one suffix."""
-    lower = name.lower()
-    double = next((suffix for suffix in _DOUBLE if lower.endswith(suffix) and len(name) > len(suffix)), None)
-    if double is not None:
-        return name[: -len(double)], double
+    if name.count(".") > 1:
+        lower = name.lower()
+        double = next((suffix for suffix in _DOUBLE if lower.endswith(suffix) and len(name) > len(suffix)), None)
+        if double is not None:
+            return name[: -len(double)], double
     stem, dot, suffix = name.rpartition(".")
     return (stem, f".{suffix.lower()}") if dot and stem else (name, "")
 

@@ -199,7 +199,7 @@ def test_names_are_words_and_numbers(tmp_path: Path) -> None:
         put(tmp_path / f"Set_2/im{index:03}_left.png", scene(index)[0])
     (series,) = naming.series_of(naming.listing(tmp_path))
     assert (series.folders, series.name) == ((("set", "*"),), ("im", "*", "left"))
-    assert list(series.numbers() or {}) == [("0",), ("1",), ("2",), ("3",)]
+    assert list(series.numbers or {}) == [("0",), ("1",), ("2",), ("3",)]
     assert pattern(tmp_path, series) == "Set_2/im*_left.png"
 
 
@@ -214,6 +214,29 @@ def test_a_listing_of_many_files_is_quick(tmp_path: Path) -> None:
     start = time.perf_counter()
     assert [len(one.files) for one in naming.series_of(files)] == [50_000, 50_000]
     assert time.perf_counter() - start < 5
+
+
+def test_many_files_are_paired_quickly(tmp_path: Path) -> None:
+    """As many files each second as 100,000 in five, with room for a slow machine."""
+    import os
+    import time
+
+    image, mask = scene(0)
+    put(tmp_path / "i.png", image)
+    put(tmp_path / "m.png", mask * np.uint8(255))
+    put(tmp_path / "n.png", np.roll(mask, 3, 0) * np.uint8(255))
+    for place in range(5):
+        for kind in ("camera", "label"):
+            (tmp_path / f"set/scene_{place}/{kind}").mkdir(parents=True)
+        for index in range(500):
+            os.link(tmp_path / "i.png", tmp_path / f"set/scene_{place}/camera/s_camera_{index:04}.png")
+            truth = tmp_path / ("m.png" if index % 2 else "n.png")
+            os.link(truth, tmp_path / f"set/scene_{place}/label/s_label_{index:04}.png")
+    start = time.process_time()
+    found = only_reading(tmp_path / "set")
+    assert time.process_time() - start < 1.5
+    assert len(found.samples) == 2500
+    assert len({sample.group for sample in found.samples}) == 5
 
 
 def put_binary(path: Path, mask: np.ndarray, value: int = 1) -> None:

@@ -10,8 +10,10 @@ entirely is used and announced; nothing else is.
 
 from __future__ import annotations
 
+import gc
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,6 +55,23 @@ def readings(root: Path) -> list[Reading]:
     """
     if not root.is_dir():
         return []
+    with _uncollected():
+        return _readings(root)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the search for cycles: of 100,000 names, it would go through all again and again, and find none."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
+
+
+def _readings(root: Path) -> list[Reading]:
     files = listing(root)
     series, looks = _series(files, root)
     found = _alternatives(gathered(matches(series, looks), looks, series), root) or readings_of_both(root, series)
@@ -192,9 +211,13 @@ def _layered(rules: Sequence[Rule], root: Path) -> Reading:
 def _samples(root: Path, found: Sequence[Found]) -> tuple[Sample, ...]:
     """Samples with ids, splits and groups."""
     names = names_of([image for _, image, _ in found])
-    splits = [_split(match) for match, _, _ in found]
+    matches_found = {id(match): match for match, _, _ in found}
+    by_match = {key: match.images.split() or match.masks.split() for key, match in matches_found.items()}
+    splits = [by_match[id(match)] for match, _, _ in found]
     known = {split for split in splits if split is not None}
-    groups = [_group(root, match, image) for match, image, _ in found]
+    folders = {(id(match), image.parent): (match, image) for match, image, _ in found}
+    group_of = {key: _group(root, match, image) for key, (match, image) in folders.items()}
+    groups = [group_of[id(match), image.parent] for match, image, _ in found]
     some = len(set(groups)) > 1 and (len(set(groups)) < len(groups) or any("/" in g or WILD in g for g in groups))
     return tuple(
         Sample(
@@ -206,10 +229,6 @@ def _samples(root: Path, found: Sequence[Found]) -> tuple[Sample, ...]:
         )
         for (_, image, mask), name, split, group in zip(found, names, splits, groups, strict=True)
     )
-
-
-def _split(match: Match) -> str | None:
-    return match.images.split() or match.masks.split()
 
 
 def _group(root: Path, match: Match, image: Path) -> str:

@@ -71,17 +71,22 @@ def matches(series: Sequence[Series], looks: Mapping[int, Looks]) -> list[Match]
     return found
 
 
+_KEYS = (
+    ("numbers", "numbers"),
+    ("full_numbers", "full_numbers"),
+    ("numbers", "full_numbers"),
+    ("full_numbers", "numbers"),
+    ("whole_names", "whole_names"),
+)
+"""Properties of a series of images and of one of masks that may agree, in the order in which they are tried."""
+
+
 def _match(images: Series, masks: Series) -> Match | None:
     """Who is whose, where the numbers of at least half of both series agree."""
     if images.split() and masks.split() and images.split() != masks.split():
         return None
-    for own, other in (
-        (images.numbers(), masks.numbers()),
-        (images.full_numbers(), masks.full_numbers()),
-        (images.numbers(), masks.full_numbers()),
-        (images.full_numbers(), masks.numbers()),
-        (images.whole_names(), masks.whole_names()),
-    ):
+    for mine, theirs in _KEYS:
+        own, other = getattr(images, mine), getattr(masks, theirs)
         if own is None or other is None:
             continue
         common = own.keys() & other.keys()

@@ -19,6 +19,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from maskwright.datasets.sources import natural
@@ -83,7 +84,7 @@ class Named:
 
 @dataclass
 class Series:
-    """Files whose names differ in their numbers only."""
+    """Files whose names differ in their numbers only; they are complete before numbers are asked for."""
 
     folders: tuple[tuple[str, ...], ...]
     """Words of each folder, with wildcards."""
@@ -102,27 +103,29 @@ class Series:
         """The folder of the first file."""
         return self.files[0][2].parent
 
+    @cached_property
     def numbers(self) -> dict[tuple[str, ...], Path] | None:
         """The shortest number that tells all files apart, by file; None if none does.
 
         That of the name where it does, else that of folders and name; pieces that are the same in all files are no part
         of it, and 007 is 7 where that leaves all apart.
         """
-        by_name = _varying([name for _, name, _ in self.files])
-        whole = _varying([folders + name for folders, name, _ in self.files])
-        for pieces in (by_name, whole):
+        for with_folders in (False, True):
+            pieces = _varying([folders + name if with_folders else name for folders, name, _ in self.files])
             for plain in (True, False):
                 keys = [tuple(_plain(piece) if plain else piece for piece in one) for one in pieces]
                 if len(set(keys)) == len(keys):
                     return {key: path for key, (_, _, path) in zip(keys, self.files, strict=True)}
         return None
 
+    @cached_property
     def whole_names(self) -> dict[tuple[str, ...], Path] | None:
         """As `numbers`, with all pieces of the name, those too that are the same in all files of this series."""
         keys = [tuple(_plain(piece) for piece in name) for _, name, _ in self.files]
         paths = [path for _, _, path in self.files]
         return dict(zip(keys, paths, strict=True)) if len(set(keys)) == len(keys) else None
 
+    @cached_property
     def full_numbers(self) -> dict[tuple[str, ...], Path] | None:
         """As `numbers`, always with the pieces of folders; None if they do not tell the files apart."""
         keys = [tuple(map(_plain, one)) for one in _varying([folders + name for folders, name, _ in self.files])]
@@ -152,11 +155,12 @@ def listing(root: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> list[Named
     for folder, parts in _folders(root, ()):
         with os.scandir(folder) as entries:
             names = [entry.name for entry in entries if not entry.name.startswith(".") and not entry.is_dir()]
-        for name in names:
+        home = Path(folder)
+        for name in sorted(names, key=natural):
             stem, suffix = split_suffix(name)
             if suffix in suffixes:
-                found.append(Named(Path(folder) / name, suffix, parts, _taken_apart(stem)))
-    return sorted(found, key=lambda file: natural(str(file.path)))
+                found.append(Named(home / name, suffix, parts, _taken_apart(stem)))
+    return found
 
 
 def series_of(files: Sequence[Named], numbers: frozenset[str] = frozenset()) -> list[Series]:
@@ -185,7 +189,7 @@ def _folders(folder: Path, parts: tuple[tuple[str, ...], ...]) -> Iterator[tuple
     yield str(folder), parts
     try:
         with os.scandir(folder) as entries:
-            inner = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith((".", "__")))
+            inner = sorted((e.name for e in entries if e.is_dir() and not e.name.startswith((".", "__"))), key=natural)
     except OSError:
         return
     for name in inner:

@@ -142,6 +142,9 @@ def changed(match: Match) -> str:
 
 def relative(root: Path, path: Path) -> str:
     """A path below the root, as text; "" is the root."""
+    start, text = f"{root.as_posix()}/", path.as_posix()
+    if text.startswith(start):
+        return text[len(start) :]
     text = path.relative_to(root).as_posix()
     return "" if text == "." else text
 
