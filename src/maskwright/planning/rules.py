@@ -57,9 +57,9 @@ HEAD_START, LEAST_EXPLAINED = 2.0, 0.05
 """Training starts from ImageNet weights where a linear layer on their features explains at least so many times what one
 on colour and texture does, and so much at all: CamVid 3.8 times, DSB 2018 1.5, DRIVE 1.4, ISBI 0.9 (EXPERIMENTS.md)."""
 ENCODER_RATE = 0.1
-"""Rate of an encoder with ImageNet weights, in units of the decoder's (EXPERIMENTS.md)."""
+"""Rate of an encoder with ImageNet weights, in units of the decoder's; no other was tried yet."""
 HEAD_START_RATE = 2e-3
-"""Peak rate of what stands on such an encoder."""
+"""Peak rate of what stands on such an encoder; no other was tried yet."""
 
 PEAK_RATES = {"compact-1": 3e-3, "compact-2": 3e-3, "compact-4": 3e-3, "fcn-flat": 1e-3, "unet": 1e-4}
 """Peak rates that were measured. The classic U-Net's ReLU output dies at higher ones."""
@@ -228,10 +228,10 @@ def _decide_training(training: Section, found: Found, limits: BudgetLimits) -> N
         else "robust, whatever the network and its weights",
     )  # fmt: skip
     if ours and head_start:
-        training.settle("lr", HEAD_START_RATE, f"measured for {model} on ImageNet weights")
+        training.settle("lr", HEAD_START_RATE, f"for {model} on ImageNet weights; no other rate was tried")
     training.settle("lr", *_peak_rate(model, training.given("model_options", {})))
     if head_start:
-        training.settle("encoder_rate", ENCODER_RATE, "what was learned of photographs changes less (EXPERIMENTS.md)")
+        training.settle("encoder_rate", ENCODER_RATE, "what was learned of photographs changes less")
         training.settle("frozen_norms", True, "statistics of a million photographs hold better than those of a batch")
     else:
         training.settle("encoder_rate", 1.0, "all of the network learns at its own rate")
