@@ -148,6 +148,8 @@ def test_parameters_and_operations() -> None:
     total += 9 * 48 * 64 + 2 * 64  # the image at a quarter, folded into 48 channels
     total += sum(2 * (9 * c * c + 2 * c) for c in up)
     total += 9 * 64 * 11 * 16 + 11 * 16
+    maps = [(16, 4096), (24, 4096), (40, 1024), (112, 256), (320, 64)]  # for the linear layer, at 1/4 at the finest
+    total += sum(11 * channels + 11 for channels, _ in maps)
     with torch.device("meta"):
         network = build("lite0-4", 3, 11)
     assert count_parameters(network) == total
@@ -160,6 +162,7 @@ def test_parameters_and_operations() -> None:
     by_hand += sum(a * b * n for (a, b), n in zip(narrow, places[:3], strict=True))  # narrowed before they are doubled
     by_hand += sum(18 * c * c * n for c, n in zip(up, places[1:], strict=True))
     by_hand += 4096 * (9 * 48 * 64 + 9 * 64 * 11 * 16)
+    by_hand += sum(11 * channels * n for channels, n in maps)
     with torch.device("meta"):
         bare = build_encoder("lite0", 3)
     assert count_flops(network, 3) == count_flops(bare, 3) + 2 * by_hand
