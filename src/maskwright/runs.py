@@ -351,10 +351,11 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
                 file=folder,
             ) from None
         sweep(folder)
-        file.seek(0)
-        file.truncate()
-        file.write(f"process {os.getpid()} on {platform.node()}")
-        file.flush()
+        with suppress(OSError):  # the lock is held on a full disk too; who holds it is only for a message
+            file.seek(0)
+            file.truncate()
+            file.write(f"process {os.getpid()} on {platform.node()}")
+            file.flush()
         yield
 
 

@@ -80,7 +80,7 @@ def build(home: Path, write_pairs: Callable[..., Path]) -> Path:
     for name in ("first", "second"):
         prepared = session.prepare(home / "data", Settings(training=training))
         session.start(home / name, prepared, started=time.monotonic())
-    for words in (["weak", "script.py", "--new"], ["labels", "import", "labelled", "data"]):
+    for words in (["weak", "script.py", "labelled", "--new"], ["labels", "import", "labelled", "data"]):
         assert run(home, words).code == 0
     for name in ("first", "second"):
         assert run(home, ["evaluate", name, "unseen"]).code == 0
@@ -166,7 +166,7 @@ def litter(home: Path) -> Iterator[str]:
     for path in home.rglob("*"):
         if runs.is_temporary(path.name) or path.name.endswith(".unfinished") or path.name == ".votes":
             yield str(path)
-    yield from (str(path) for path in (home / "tmp").iterdir())
+    yield from (str(path) for path in (home / "tmp").iterdir() if not path.name.startswith("torchinductor_"))
 
 
 def result(home: Path, name: str) -> dict[str, bytes]:
@@ -278,8 +278,9 @@ def test_no_file_can_be_written(world: Path, tmp_path: Path, name: str, sizes: t
             assert "error: " in ended.errors
         assert mine(home) == before
         assert list(litter(home)) == []
-        ended = finish(home, VERBS[name])
-        assert ended.code == 0, ended.errors
+        if ended.code:  # else all files were small enough
+            ended = finish(home, VERBS[name])
+            assert ended.code == 0, ended.errors
         assert list(litter(home)) == []
         assert mine(home) == before
         shutil.rmtree(home)
