@@ -352,10 +352,8 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
             ) from None
         sweep(folder)
         with suppress(OSError):  # the lock is held on a full disk too; who holds it is only for a message
-            file.seek(0)
-            file.truncate()
-            file.write(f"process {os.getpid()} on {platform.node()}")
-            file.flush()
+            os.ftruncate(file.fileno(), 0)
+            os.write(file.fileno(), f"process {os.getpid()} on {platform.node()}".encode())  # with no buffer to be left
         yield
 
 

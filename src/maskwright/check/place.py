@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from maskwright import runs
 from maskwright.errors import OutputError
 
 OWNER = ".data"
@@ -38,5 +39,5 @@ def claim(folder: Path, data: Path, *, overwrite: bool = False) -> None:
             remedy="Choose another folder with --out; --overwrite replaces the report.",
             file=folder,
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / OWNER).write_text(str(data.resolve()), "utf-8")
+    if before != str(data.resolve()):
+        runs.write_text(folder / OWNER, str(data.resolve()))

@@ -112,6 +112,7 @@ def adopt(root: Path, number: int, out: Path | None = None) -> Adopted:
                 remedy="Move it away, or give another folder with --out.",
                 file=path,
             )
+    runs.sweep(home)
     # The manifest last: without it the folder is refused as before, and the same call goes on.
     if classes is not None and table in needed:
         classes.save(table)
