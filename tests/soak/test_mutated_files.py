@@ -313,6 +313,7 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> Worlds:
 def test_mutated_files_are_read_or_refused(worlds: Worlds, files: int) -> None:
     rng = random.Random(files)
     process = psutil.Process()
+    others = set(process.children(recursive=True))  # a browser of other tests, for example
     tenth, taken = 0, 0
     for number in range(files):
         name = list(FILES)[number % len(FILES)]
@@ -327,7 +328,7 @@ def test_mutated_files_are_read_or_refused(worlds: Worlds, files: int) -> None:
             tenth = process.memory_info().rss
     assert 0 < taken < files
     assert worlds.left() == []
-    assert process.children(recursive=True) == []
+    assert set(process.children(recursive=True)) <= others
     if files > 1000:
         print(
             f"{taken} of {files} taken; resident memory {process.memory_info().rss / tenth:.3f} times the first tenth's"
