@@ -28,6 +28,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,9 @@ from typing import Any
 import numpy as np
 
 from maskwright import console, open_dataset, runs
-from maskwright.datasets.classes import UNLABELLED
+from maskwright.datasets.classes import CLASSES_FILE, UNLABELLED
 from maskwright.datasets.formats.pairing import files_in
+from maskwright.datasets.samples import Dataset
 from maskwright.evaluate.metrics import class_iou, mean_of_present
 from maskwright.imaging.images import read_mask
 
@@ -99,8 +101,21 @@ def constant(test: Path) -> float:
 def trained(train: Path, test: Path, minutes: float, seed: int, run: Path) -> float:
     """Mean IoU on the test images of a network trained for some minutes."""
     command(*MASKWRIGHT, "train", str(train), "--minutes", f"{minutes:g}", "--seed", str(seed), "--out", str(run))
+    test = in_classes_of(open_dataset(train), test, run.with_name(f"{run.name}-test"))
     scores: float = json.loads(command(*MASKWRIGHT, "evaluate", str(run), str(test), "--json"))["miou"]
     return scores
+
+
+def in_classes_of(train: Dataset, test: Path, folder: Path) -> Path:
+    """The test folder with the names of the training classes, which a script gave, for its own values."""
+    folder.mkdir()
+    for part in test.iterdir():
+        (folder / part.name).symlink_to(part.resolve())
+    table = open_dataset(test).classes
+    named = zip(table.classes, train.classes.names, strict=True)
+    if not (folder / CLASSES_FILE).exists():
+        replace(table, classes=tuple(replace(label, name=name) for label, name in named)).save(folder / CLASSES_FILE)
+    return folder
 
 
 def command(*words: str) -> str:
