@@ -26,7 +26,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
@@ -301,13 +301,6 @@ class Loader:
             if sample.id not in self.bad and len(self.bad) >= min(self.max_bad, len(self.samples) - 1):
                 raise error
             self.bad.setdefault(sample.id, str(error))
-
-    def _readable(self) -> np.ndarray:
-        """The first image that can be read; those before it are told, or skipped, when their turn comes."""
-        for sample in self.samples[:-1]:
-            with suppress(DataError):
-                return self.store.get(sample).image
-        return self.store.get(self.samples[-1]).image
 
     def _unmixed(self, step: int, slot: int, sample: Sample | None = None) -> View:
         """The view of the sample whose turn it is, or of another one where that is bad and may be skipped.

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import csv
+import io
+import sys
 from pathlib import Path
+
+from maskwright.errors import DataError
 
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _LONGEST_LINE = 10_000
@@ -23,6 +28,28 @@ def first_line(path: Path) -> str:
     """The first line of a file, as `read_text` reads it, or the beginning of a very long one."""
     with path.open("rb") as file:
         return _decoded(file.read(_LONGEST_LINE), final=False).split("\n", 1)[0]
+
+
+def read_rows(path: Path, separator: str = ",") -> list[tuple[int, list[str]]]:
+    """The rows of a CSV file below its header, without blank ones, with their line numbers; cells of any length.
+
+    Raises DataError if it cannot be read as one.
+    """
+    before = csv.field_size_limit(sys.maxsize)
+    try:
+        with io.StringIO(read_text(path), newline="") as file:
+            reader = csv.reader(file, delimiter=separator)
+            next(reader, None)
+            return [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    except (OSError, csv.Error) as error:
+        raise DataError(
+            f"{path} cannot be read: {error}.",
+            expected="Expected a CSV file.",
+            remedy="Save it anew.",
+            file=path,
+        ) from None
+    finally:
+        csv.field_size_limit(before)
 
 
 def may_be_path(text: str) -> bool:

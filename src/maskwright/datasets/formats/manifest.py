@@ -19,8 +19,6 @@ semicolons or tabs. Other columns are not read, with a note.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -31,7 +29,7 @@ from maskwright.datasets.formats.pairing import names_of
 from maskwright.datasets.formats.several import Layered
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.samples import Sample, Source
-from maskwright.datasets.texts import first_line, may_be_path, read_text
+from maskwright.datasets.texts import first_line, may_be_path, read_rows
 from maskwright.errors import DataError, EmptyDataError, PairingError, listed
 from maskwright.imaging.colors import default_color
 
@@ -167,18 +165,7 @@ def _column(name: str) -> str:
 def _rows(path: Path) -> list[tuple[int, Mapping[str, str]]]:
     """Rows with their line numbers."""
     names, separator = _header(path)
-    try:
-        with io.StringIO(read_text(path), newline="") as file:
-            reader = csv.reader(file, delimiter=separator)
-            next(reader)
-            numbered = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
-    except (OSError, csv.Error) as error:
-        raise DataError(
-            f"{path} cannot be read: {error}.",
-            expected="Expected a CSV file.",
-            remedy="Save it anew.",
-            file=path,
-        ) from None
+    numbered = read_rows(path, separator)
     for number, row in numbered:
         wrong = next((cell for cell in row if not all(may_be_path(part.strip()) for part in cell.split("|"))), None)
         if wrong is not None:

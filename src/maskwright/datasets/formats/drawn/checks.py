@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeGuard
-
-from maskwright.errors import DataError, MaskwrightError
 
 LONGEST = 1000
 """Letters of a name; of files and classes, none is longer."""
@@ -26,23 +21,3 @@ def is_id(value: Any) -> bool:
 def is_size(*values: Any) -> bool:
     """Whether values are lengths in pixels."""
     return all(type(value) is int and 0 < value < 2**31 for value in values)
-
-
-@contextmanager
-def understood(path: Path, expected: str, entry: str = "") -> Iterator[None]:
-    """Raise DataError, naming the file and the entry, where the block comes upon a value of another type or size.
-
-    What is checked one by one says more; this is for the values that nobody has thought of.
-    """
-    try:
-        yield
-    except MaskwrightError:
-        raise
-    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
-        found = f"{entry}{type(error).__name__}: {str(error)[:200]}"
-        raise DataError(
-            f"{path} cannot be read: {found}.",
-            expected=f"Expected {expected}.",
-            remedy="Export it again, or correct it.",
-            file=path,
-        ) from error

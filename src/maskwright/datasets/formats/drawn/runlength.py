@@ -17,9 +17,7 @@ out, with a note: an image of nothing needs a row without runs.
 from __future__ import annotations
 
 import csv
-import io
 import math
-import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +32,7 @@ from maskwright.datasets.formats.pairing import is_image, stem_of
 from maskwright.datasets.problems import Problem, report
 from maskwright.datasets.samples import Sample
 from maskwright.datasets.sources import Source, natural
-from maskwright.datasets.texts import first_line, read_text
+from maskwright.datasets.texts import first_line, read_rows
 from maskwright.errors import DataError, EmptyDataError, PairingError, UnreadableFileError, listed
 from maskwright.imaging import images
 from maskwright.imaging.colors import default_color
@@ -230,23 +228,8 @@ def _rows(path: Path) -> list[tuple[int, str, str, str]]:
     columns = _columns(path)
     assert columns is not None, "only files with these columns are read"
     image, runs, kind, joined = columns
-    before = csv.field_size_limit(sys.maxsize)
-    try:
-        with io.StringIO(read_text(path), newline="") as file:
-            rows = list(csv.reader(file))[1:]
-    except (OSError, csv.Error) as error:
-        raise DataError(
-            f"{path} cannot be read: {error}.",
-            expected="Expected a CSV file.",
-            remedy="Save it anew.",
-            file=path,
-        ) from None
-    finally:
-        csv.field_size_limit(before)
     found_rows = []
-    for number, row in enumerate(rows, 2):
-        if not any(cell.strip() for cell in row):
-            continue
+    for number, row in read_rows(path):
         if len(row) <= max(image, kind or 0):
             raise DataError(
                 f"{path}, line {number}, has {len(row)} of {max(image, runs, kind or 0) + 1} columns: {row}.",
