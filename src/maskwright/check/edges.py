@@ -141,7 +141,8 @@ def _strength(pixels_HWC: np.ndarray, shape: tuple[int, int]) -> _Floats:
     reduced = cv2.resize(pixels_HWC[..., :4], (w, h), interpolation=cv2.INTER_AREA).reshape(h, w, -1)
     for channel in np.moveaxis(reduced, 2, 0):
         smooth = cv2.GaussianBlur(channel.astype(np.float32), (0, 0), 1.0)
-        gradient = cv2.magnitude(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1))
+        across, down = (cv2.Sobel(smooth, cv2.CV_32F, x, 1 - x) for x in (1, 0))
+        gradient = np.sqrt(across * across + down * down)  # cv2.magnitude rounds by the place in memory
         mean = float(gradient.mean())
         if mean > 0:
             total = np.maximum(total, gradient / np.float32(mean))

@@ -29,6 +29,16 @@ def gradient(smooth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return across, down
 
 
+def magnitude(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The length of (x, y) at each pixel.
+
+    By NumPy: the last bits of OpenCV's `magnitude` depend on where in memory the arrays lie, so that a run differed
+    from the one before.
+    """
+    length: np.ndarray = np.sqrt(x * x + y * y)
+    return length
+
+
 def hessian_eigenvalues(smooth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The larger and the smaller curvature: a dark line has a large one across it."""
     xx, yy, xy = (cv2.Sobel(smooth, cv2.CV_32F, x, y, ksize=3, scale=0.25) for x, y in ((2, 0), (0, 2), (1, 1)))
@@ -48,5 +58,5 @@ def structure_eigenvalues(across: np.ndarray, down: np.ndarray, sigma: float) ->
 
 def _eigenvalues(xx: np.ndarray, yy: np.ndarray, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of the symmetric matrices [[xx, xy], [xy, yy]]."""
-    middle, apart = (xx + yy) / 2, cv2.magnitude((xx - yy) / 2, xy)
+    middle, apart = (xx + yy) / 2, magnitude((xx - yy) / 2, xy)
     return middle + apart, middle - apart

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from maskwright.imaging.filters import gaussian, gradient, hessian_eigenvalues, radius, structure_eigenvalues
+from maskwright.imaging.filters import gaussian, gradient, hessian_eigenvalues, magnitude, radius, structure_eigenvalues
 from maskwright.pixels.maps import MARGIN
 
 FAMILIES = (
@@ -111,7 +111,7 @@ def _filtered(channels: list[np.ndarray], level: Level) -> np.ndarray:
             smooth = gaussian(channel, sigma)
             across, down = gradient(smooth)
             large, small = hessian_eigenvalues(smooth)
-            edges = (cv2.magnitude(across, down), *structure_eigenvalues(across, down, sigma))
+            edges = (magnitude(across, down), *structure_eigenvalues(across, down, sigma))
             for one in (smooth, finer - smooth, large + small, large, small, *edges):
                 next(free)[:] = one[kept]
             finer = smooth
